@@ -1,0 +1,109 @@
+"""Command line: `sobaya-report LOG.h5|RUN_DIR... -o OUTDIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import __version__
+from .errors import LogError, ReportError, UsageError
+from .figures import overview
+from .group import Section, sections
+from .output import check_folder, write_all
+from .report import html_report
+from .runs import Run, find_logs, load_run
+from .summary import csv_text
+
+PROGRAM = "sobaya-report"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line like every other error: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {PROGRAM} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = _Parser(
+        prog=PROGRAM,
+        description="Figures (PNG, SVG), report.html and summary.csv from the logs of sobaya runs.",
+        epilog="exit codes: 0 done, 2 usage, 3 unusable log, 5 report cannot be written",
+    )
+    result.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="LOG.h5|RUN_DIR",
+        help="a log, the folder of a run, or a folder with such folders",
+    )
+    result.add_argument(
+        "-o", "--out", required=True, type=Path, metavar="OUTDIR", help="folder for the report"
+    )
+    result.add_argument(
+        "--skip-bad", action="store_true", help="leave out logs that cannot be used, with a notice"
+    )
+    result.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        options = parser().parse_args(arguments)
+        check_folder(options.out)
+        parts = sections(_load(options.runs, options.skip_bad))
+        files = build(parts)
+        write_all(options.out, files)
+    except ReportError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    n_runs = sum(len(section.runs) for section in parts)
+    n_groups = sum(len(section.groups) for section in parts)
+    print(f"{options.out / 'report.html'}: {n_runs} runs in {n_groups} groups")
+    return 0
+
+
+def build(parts: Sequence[Section]) -> dict[str, bytes]:
+    """All files of the report, name to content; figures are named after their section."""
+    files: dict[str, bytes] = {}
+    images = {}
+    for section in parts:
+        image = overview(section)
+        if image is None:
+            continue
+        images[section.slug] = image
+        stem = "overview" if len(parts) == 1 else f"overview-{section.slug}"
+        files |= {f"{stem}.{kind}": content for kind, content in image.items()}
+    files["report.html"] = html_report(parts, images).encode("utf-8", "replace")
+    files["summary.csv"] = csv_text(parts).encode("utf-8", "replace")
+    return files
+
+
+def _load(arguments: Sequence[Path], skip_bad: bool) -> list[Run]:
+    runs = []
+    problem: LogError | None = None
+    for path in find_logs(arguments):
+        try:
+            runs.append(load_run(path))
+        except LogError as error:
+            if not skip_bad:
+                raise
+            _say(f"skipped: {error}")
+            problem = error
+    if problem is not None and not runs:
+        raise problem
+    return runs
+
+
+def _say(message: str) -> None:
+    """One line on stderr, whatever the message holds."""
+    print(f"{PROGRAM}: {' '.join(message.split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tests of sobaya_analysis on synthetic logs."""

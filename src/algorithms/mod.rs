@@ -1,0 +1,99 @@
+//! Algorithms: one file each, reading like its pseudo-code. They know neither bytes nor ranks nor
+//! files.
+//!
+//! To add one: implement [`Algorithm`] and [`AlgorithmKind`], add it to [`registry`]. Tables of
+//! tests (`tests/algorithms.rs`) pick it up.
+//!
+//! Notation: x, y, z are the upper-level, lower-level and auxiliary variables; D_i the stochastic
+//! directions of worker i; alpha, beta, gamma the step sizes of x, y, z; Clip(z; rho) =
+//! z min(1, rho/|z|). Every mean over workers is a sum in worker order.
+
+mod c_soba;
+mod cm_soba;
+mod ef_soba;
+mod soba;
+
+use crate::config::KeyError;
+use crate::net::{Net, NetError};
+use crate::registry::{Entry, Family, Kind, Registry, parameters};
+use crate::scalar::Scalar;
+use crate::vars::{Vars, add_scaled, clip};
+use crate::workers::Workers;
+
+/// A method, with its state on this rank.
+pub trait Algorithm<F: Scalar> {
+    /// Iteration k (from 0) of the listing.
+    fn step(
+        &mut self,
+        k: u64,
+        workers: &mut Workers<F>,
+        net: &mut Net<'_, F>,
+    ) -> Result<(), NetError>;
+
+    /// The iterate that is evaluated and hashed; the server's, meaningless on other ranks.
+    fn iterate(&self) -> &Vars<F>;
+}
+
+/// The family of algorithms.
+pub struct Algorithms;
+
+/// What building an algorithm needs besides its parameters.
+pub struct AlgorithmContext<'a, F> {
+    /// Where the run starts.
+    pub start: Vars<F>,
+    /// The run's network.
+    pub net: &'a Net<'a, F>,
+}
+
+/// What the plan must know of a kind of algorithm.
+#[derive(Clone, Copy, Debug)]
+pub struct AlgorithmFacts {
+    /// It sends compressed vectors, and so needs compressors.
+    pub compressed: bool,
+    /// It corrects the bias of contractive compressors.
+    pub error_feedback: bool,
+}
+
+impl Family for Algorithms {
+    type Of<F: Scalar> = dyn Algorithm<F>;
+    type Context<'a, F: Scalar> = AlgorithmContext<'a, F>;
+    type Error = KeyError;
+    type Facts = AlgorithmFacts;
+    const WORD: &'static str = "algorithm";
+}
+
+/// A kind of algorithm: its parameters and how to build it.
+pub trait AlgorithmKind: Kind {
+    /// What the plan must know.
+    const FACTS: AlgorithmFacts;
+    /// Builds this rank's part.
+    fn build<F: Scalar>(&self, context: AlgorithmContext<'_, F>) -> Box<dyn Algorithm<F>>;
+}
+
+fn entry<K: AlgorithmKind>() -> Entry<Algorithms> {
+    Entry::new::<K>(
+        K::FACTS,
+        |value, context| Ok(parameters::<K>(value)?.build(context)),
+        |value, context| Ok(parameters::<K>(value)?.build(context)),
+    )
+}
+
+/// Every algorithm.
+pub fn registry() -> Registry<Algorithms> {
+    Registry(vec![
+        entry::<soba::Soba>(),
+        entry::<c_soba::CSoba>(),
+        entry::<cm_soba::CmSoba>(),
+        entry::<ef_soba::EfSoba>(),
+    ])
+}
+
+/// y+ = y - beta D_y and z+ = Clip(z - gamma D_z; rho), the server's steps that all share.
+fn descend_lower<F: Scalar>(server: &mut Vars<F>, d: &Vars<F>, beta: F, gamma: F, rho: Option<f64>) {
+    let (_, y, z) = server.split_mut();
+    add_scaled(y, -beta, d.y());
+    add_scaled(z, -gamma, d.z());
+    if let Some(rho) = rho {
+        clip(z, rho);
+    }
+}

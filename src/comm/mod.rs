@@ -1,0 +1,100 @@
+//! Moves opaque bytes between ranks. Knows lengths and ranks; nothing of vectors.
+
+pub mod mpi;
+pub mod threads;
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// Which rank hosts which worker: n workers in blocks on R <= n ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Number of workers, n.
+    pub workers: usize,
+    /// Number of ranks, R.
+    pub ranks: usize,
+}
+
+impl Placement {
+    /// The workers of a rank. Blocks ascend with the rank, so rank order is worker order.
+    pub fn hosted(&self, rank: usize) -> Range<usize> {
+        rank * self.workers / self.ranks..(rank + 1) * self.workers / self.ranks
+    }
+}
+
+/// What a collective cost the calling rank.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Bytes of the payload that this rank handed over to others.
+    pub bytes: u64,
+    /// Time until the others were there: the exchange of lengths.
+    pub wait: Duration,
+    /// Time for the payload.
+    pub transfer: Duration,
+}
+
+/// A message could not be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum CommError {
+    /// The other end of an in-process link was dropped.
+    #[error("rank {0} is gone")]
+    Gone(usize),
+    /// The sum of all messages does not fit the address space.
+    #[error("messages of {0} bytes in all cannot be gathered")]
+    TooLarge(u64),
+}
+
+/// Messages of all ranks at the root, in rank order, in a buffer that is reused.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Inbox {
+    /// The messages in rank order.
+    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        self.ends.iter().scan(0, |start, &end| {
+            let message = &self.bytes[*start..end];
+            *start = end;
+            Some(message)
+        })
+    }
+}
+
+/// Communication: two verbs that every rank calls in the same order. Rank 0 is the root.
+pub trait Comm {
+    /// This rank.
+    fn rank(&self) -> usize;
+
+    /// Number of ranks.
+    fn ranks(&self) -> usize;
+
+    /// Brings every rank's message to the root, into `inbox` (left alone elsewhere).
+    fn gather(&mut self, mine: &[u8], inbox: &mut Inbox) -> Result<Cost, CommError>;
+
+    /// Brings the root's message to every rank: read on the root, overwritten elsewhere.
+    fn broadcast(&mut self, message: &mut Vec<u8>) -> Result<Cost, CommError>;
+
+    /// Whether this is rank 0.
+    fn is_root(&self) -> bool {
+        self.rank() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_all_workers_in_order() {
+        for workers in 1..20 {
+            for ranks in 1..=workers {
+                let placement = Placement { workers, ranks };
+                let all: Vec<usize> = (0..ranks).flat_map(|r| placement.hosted(r)).collect();
+                assert_eq!(all, (0..workers).collect::<Vec<_>>());
+                assert!((0..ranks).all(|r| !placement.hosted(r).is_empty()));
+            }
+        }
+    }
+}

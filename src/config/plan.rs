@@ -1,0 +1,334 @@
+//! The plan: a config in which every key is known, in range, and filled in.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{ConfigError, Count, KeyError, parse};
+use crate::compressors::{Bound, Compressor};
+use crate::data::Partition;
+use crate::vars::Block;
+
+/// Number type of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point.
+    #[default]
+    F32,
+    /// 64-bit floating point.
+    F64,
+}
+
+/// When the exact hypergradient is computed: false, true (with every evaluation), or N (every N
+/// iterations). It costs a lower-level solve over all samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected false, true or a number of iterations of 1 or more")]
+pub enum Hypergradient {
+    /// Never, or with every evaluation.
+    Switch(bool),
+    /// At the start, at every multiple of N, and at the end.
+    Every(std::num::NonZeroU64),
+}
+
+/// Key `evaluate`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evaluate {
+    /// Test accuracy and full losses at the start, at every multiple of this, and at the end.
+    pub every: Count,
+    /// When the exact hypergradient is computed.
+    pub hypergradient: Hypergradient,
+}
+
+impl Default for Evaluate {
+    fn default() -> Self {
+        Self { every: Count::constant(50.0), hypergradient: Hypergradient::Switch(false) }
+    }
+}
+
+impl Evaluate {
+    /// Whether an evaluation is due after `k` of `last` iterations.
+    pub fn due(&self, k: u64, last: u64) -> bool {
+        self.metrics_due(k, last) || self.hypergradient_due(k, last)
+    }
+
+    fn metrics_due(&self, k: u64, last: u64) -> bool {
+        k.is_multiple_of(self.every.get() as u64) || k == last
+    }
+
+    /// Whether it includes the exact hypergradient.
+    pub fn hypergradient_due(&self, k: u64, last: u64) -> bool {
+        match self.hypergradient {
+            Hypergradient::Switch(on) => on && self.metrics_due(k, last),
+            Hypergradient::Every(n) => k.is_multiple_of(n.get()) || k == last,
+        }
+    }
+}
+
+/// Key `log`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogPlan {
+    /// A row at the start, at every multiple of this, and at the end.
+    pub every: Count,
+    /// Rows at multiples of this also hold the times of each rank.
+    pub timing_every: Count,
+}
+
+impl Default for LogPlan {
+    fn default() -> Self {
+        Self { every: Count::constant(1.0), timing_every: Count::constant(10.0) }
+    }
+}
+
+/// The config as written. `problem`, `algorithm` and `compressor` are read by their registries.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Sobaya run")]
+pub(super) struct Written {
+    /// Name of the run: letters, digits and . _ - ; the default output folder is runs/NAME.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"))]
+    name: String,
+    /// Seed of every draw.
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    precision: Precision,
+    /// Number of logical workers; ranks host them in blocks.
+    workers: Count,
+    iterations: Count,
+    problem: Value,
+    /// How the data set's samples are dealt out to the workers (problems with data only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition: Option<Partition>,
+    algorithm: Value,
+    /// One compressor for x, y and z, or {"x": .., "y": .., "z": ..}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compressor: Option<Value>,
+    #[serde(default)]
+    evaluate: Evaluate,
+    #[serde(default)]
+    log: LogPlan,
+}
+
+/// A config that can be run: every name known, every number in range, every default filled in.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Plan {
+    pub name: String,
+    pub seed: u64,
+    pub precision: Precision,
+    pub workers: usize,
+    pub iterations: u64,
+    /// Resolved object of the problem registry.
+    pub problem: Value,
+    /// For problems with data.
+    pub partition: Option<Partition>,
+    /// Resolved object of the algorithm registry.
+    pub algorithm: Value,
+    /// Resolved objects of the compressor registry for x, y and z.
+    pub compressors: [Value; 3],
+    pub evaluate: Evaluate,
+    pub log: LogPlan,
+    /// The whole config with every default filled in, keys sorted.
+    pub resolved: Value,
+    /// SHA-256 of `resolved` as compact JSON.
+    pub sha256: [u8; 32],
+    /// Remarks for the user: allowed, but perhaps not meant.
+    pub notices: Vec<String>,
+}
+
+impl Plan {
+    /// Checks a config.
+    pub fn new(config: Value) -> Result<Self, ConfigError> {
+        let written: Written = parse(config)?;
+        check_name(&written.name)?;
+        let problems = crate::problems::registry();
+        let algorithms = crate::algorithms::registry();
+        let problem = problems.resolve(&written.problem).map_err(|e| e.below("problem"))?;
+        let algorithm = algorithms.resolve(&written.algorithm).map_err(|e| e.below("algorithm"))?;
+        let partition = match (problems.facts(&problem).partitioned, written.partition) {
+            (true, given) => Some(given.unwrap_or_default()),
+            (false, None) => None,
+            (false, Some(_)) => {
+                let kind = &problem["kind"];
+                let problem = format!("the problem {kind} has no data to deal out; remove this key");
+                return Err(KeyError::value("partition", problem).into());
+            }
+        };
+        let facts = algorithms.facts(&algorithm);
+        let compressors = match (&written.compressor, facts.compressed) {
+            (Some(given), true) => per_variable(given)?,
+            (None, false) => [IDENTITY; 3].map(|kind| json!({ "kind": kind })),
+            (Some(given), false) => {
+                let all = per_variable(given)?;
+                if all.iter().any(|c| c["kind"] != IDENTITY) {
+                    let problem = format!(
+                        "the algorithm {} sends everything uncompressed; remove this key, or use \
+                         \"c-soba\", \"cm-soba\" or \"ef-soba\"",
+                        algorithm["kind"]
+                    );
+                    return Err(KeyError::value("compressor", problem).into());
+                }
+                all
+            }
+            (None, true) => {
+                let problem = format!(
+                    "missing; the algorithm {} needs one, such as {{\"kind\": \"rand-k\", \
+                     \"ratio\": 0.1}}",
+                    algorithm["kind"]
+                );
+                return Err(KeyError::value("compressor", problem).into());
+            }
+        };
+        let mut notices = vec![];
+        if !facts.error_feedback && compressors.iter().any(is_biased) {
+            notices.push(format!(
+                "compressor: a biased compressor under {} has no guarantee; ef-soba corrects the \
+                 bias by error feedback",
+                algorithm["kind"]
+            ));
+        }
+        let resolved = Written {
+            problem: problem.clone(),
+            algorithm: algorithm.clone(),
+            partition: partition.clone(),
+            compressor: facts.compressed.then(|| {
+                let [x, y, z] = compressors.clone();
+                if x == y && y == z { x } else { json!({ "x": x, "y": y, "z": z }) }
+            }),
+            ..written
+        };
+        let json = serde_json::to_value(&resolved)
+            .map_err(|e| KeyError::value("", format!("cannot be written back: {e}")))?;
+        Ok(Self {
+            name: resolved.name,
+            seed: resolved.seed,
+            precision: resolved.precision,
+            workers: resolved.workers.get(),
+            iterations: resolved.iterations.get() as u64,
+            problem,
+            partition,
+            algorithm,
+            compressors,
+            evaluate: resolved.evaluate,
+            log: resolved.log,
+            sha256: Sha256::digest(json.to_string()).into(),
+            resolved: json,
+            notices,
+        })
+    }
+
+    /// First 32 bits of the config's hash: what every envelope carries.
+    pub fn fingerprint(&self) -> u32 {
+        u32::from_le_bytes([self.sha256[0], self.sha256[1], self.sha256[2], self.sha256[3]])
+    }
+
+    /// The whole hash as hexadecimal digits.
+    pub fn sha256_hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+const IDENTITY: &str = <crate::compressors::Identity as crate::registry::Kind>::KIND;
+
+fn check_name(name: &str) -> Result<(), KeyError> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > 100 || name.starts_with(['.', '-']) || !name.chars().all(legal)
+    {
+        let problem = format!(
+            "must be 1 to 100 letters, digits and . _ - not beginning with . or -, found {name:?}"
+        );
+        return Err(KeyError::value("name", problem));
+    }
+    Ok(())
+}
+
+/// The resolved compressors of x, y and z from one object or from {"x", "y", "z"}.
+fn per_variable(given: &Value) -> Result<[Value; 3], KeyError> {
+    let registry = crate::compressors::registry();
+    let resolve = |value, key: &str| registry.resolve(value).map_err(|e| e.below(key));
+    let separate = |map: &Map<String, Value>| {
+        !map.contains_key("kind") && Block::ALL.iter().any(|block| map.contains_key(block.name()))
+    };
+    let Some(map) = given.as_object().filter(|map| separate(map)) else {
+        let one = resolve(given, "compressor")?;
+        return Ok([one.clone(), one.clone(), one]);
+    };
+    let names = Block::ALL.map(Block::name);
+    if let Some(key) = map.keys().find(|key| !names.contains(&key.as_str())) {
+        let problem = "unknown key; known here: x, y, z".into();
+        return Err(KeyError::value(key, problem).below("compressor"));
+    }
+    let mut all = [Value::Null, Value::Null, Value::Null];
+    for (name, slot) in names.into_iter().zip(&mut all) {
+        let key = format!("compressor.{name}");
+        let missing = || KeyError::value(&key, "missing; x, y and z each need one".into());
+        *slot = resolve(map.get(name).ok_or_else(missing)?, &key)?;
+    }
+    Ok(all)
+}
+
+fn is_biased(compressor: &Value) -> bool {
+    // The kind of promise does not depend on the length of the vector.
+    let built = crate::compressors::registry().build::<f64>(compressor, ());
+    built.is_ok_and(|c: Box<dyn Compressor<f64>>| {
+        matches!(c.bound(1 << 20), Bound::Contractive { .. })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Value {
+        json!({ "name": "t", "workers": 8, "iterations": 10,
+            "problem": { "kind": "quadratic" },
+            "algorithm": { "kind": "ef-soba", "alpha": 0.1, "beta": 0.1, "gamma": 0.1 },
+            "compressor": { "kind": "rand-k", "ratio": 0.1 } })
+    }
+
+    #[test]
+    fn resolving_is_idempotent_and_fills_defaults() {
+        let plan = Plan::new(example()).unwrap();
+        assert_eq!(plan.resolved["problem"]["dim_upper"], json!(40));
+        assert_eq!(plan.resolved["algorithm"]["momentum"], json!("server"));
+        let again = Plan::new(plan.resolved.clone()).unwrap();
+        assert_eq!((again.resolved, again.sha256), (plan.resolved, plan.sha256));
+    }
+
+    #[test]
+    fn compressors_may_differ_by_variable() {
+        let mut config = example();
+        config["compressor"] = json!({ "x": { "kind": "top-k", "ratio": 0.5 },
+            "y": { "kind": "identity" }, "z": { "kind": "identity" } });
+        let plan = Plan::new(config.clone()).unwrap();
+        assert_eq!(plan.compressors[0]["kind"], json!("top-k"));
+        config["compressor"]["z"].take();
+        let error = Plan::new(config).unwrap_err().to_string();
+        assert!(error.contains("`compressor.z`"), "{error}");
+    }
+
+    #[test]
+    fn a_biased_compressor_without_feedback_is_noticed() {
+        let mut config = example();
+        config["compressor"] = json!({ "kind": "top-k", "ratio": 0.5 });
+        assert!(Plan::new(config.clone()).unwrap().notices.is_empty());
+        config["algorithm"] = json!({ "kind": "c-soba", "alpha": 1, "beta": 1, "gamma": 1 });
+        assert_eq!(Plan::new(config).unwrap().notices.len(), 1);
+    }
+
+    #[test]
+    fn evaluations_are_due_at_the_start_and_the_end() {
+        let evaluate = Evaluate {
+            every: Count::constant(4.0),
+            hypergradient: Hypergradient::Every(std::num::NonZeroU64::new(6).unwrap()),
+        };
+        let due: Vec<u64> = (0..=10).filter(|&k| evaluate.due(k, 10)).collect();
+        assert_eq!(due, [0, 4, 6, 8, 10]);
+        let exact: Vec<u64> = (0..=10).filter(|&k| evaluate.hypergradient_due(k, 10)).collect();
+        assert_eq!(exact, [0, 6, 10]);
+    }
+}

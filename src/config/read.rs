@@ -1,0 +1,147 @@
+//! Reading a config file and applying `--set key.path=value`.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::ConfigError;
+
+/// No config is longer than this.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The file as one JSON value; a key that stands twice in an object is refused.
+pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
+    let name = path.display().to_string();
+    let read = |source| ConfigError::Read { path: name.clone(), source };
+    let size = std::fs::metadata(path).map_err(read)?.len();
+    if size > MAX_BYTES {
+        let problem = format!("it has {size} bytes, a config has at most {MAX_BYTES}");
+        return Err(ConfigError::Syntax { path: name, problem });
+    }
+    let bytes = std::fs::read(path).map_err(read)?;
+    let Strict(value) = serde_json::from_slice(&bytes)
+        .map_err(|e| ConfigError::Syntax { path: name.clone(), problem: e.to_string() })?;
+    if !value.is_object() {
+        let problem = "the top level must be an object { ... }".into();
+        return Err(ConfigError::Syntax { path: name, problem });
+    }
+    Ok(value)
+}
+
+/// Sets one key: `key.path=value`. The value is read as JSON, or else taken as a string.
+/// Objects on the way are made; the plan then refuses keys that do not exist.
+pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError> {
+    let fail =
+        |problem: String| ConfigError::Override { given: given.to_owned(), problem };
+    let (path, text) = given.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
+    let value = match serde_json::from_str::<Strict>(text) {
+        Ok(Strict(value)) => value,
+        Err(_) => Value::String(text.to_owned()),
+    };
+    let mut at = config;
+    for key in path.split('.') {
+        if key.is_empty() {
+            return Err(fail(format!("`{path}` has an empty part")));
+        }
+        at = match at {
+            Value::Object(map) => map.entry(key).or_insert(Value::Null),
+            Value::Null => {
+                *at = Value::Object(Map::new());
+                &mut at[key]
+            }
+            other => return Err(fail(format!("`{key}` would be a key of {other}"))),
+        };
+    }
+    *at = value;
+    Ok(())
+}
+
+/// A JSON value in which no key stands twice.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StrictVisitor.deserialize(deserializer).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> DeserializeSeed<'de> for StrictVisitor {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(v.into())
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = vec![];
+        while let Some(item) = seq.next_element_seed(StrictVisitor)? {
+            items.push(item);
+        }
+        Ok(items.into())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let value = access.next_value_seed(StrictVisitor)?;
+            if map.insert(key.clone(), value).is_some() {
+                return Err(A::Error::custom(format!("key `{key}` stands twice in an object")));
+            }
+        }
+        Ok(map.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn overrides_set_and_create_keys() {
+        let mut config = json!({ "algorithm": { "alpha": 1 } });
+        for given in ["algorithm.alpha=0.5", "compressor.x.kind=top-k", "problem.hidden=[3,4]"] {
+            apply_override(&mut config, given).unwrap();
+        }
+        let expected = json!({ "algorithm": { "alpha": 0.5 },
+            "compressor": { "x": { "kind": "top-k" } }, "problem": { "hidden": [3, 4] } });
+        assert_eq!(config, expected);
+        for wrong in ["alpha", "a..b=1", "algorithm.alpha.x=1", "=1"] {
+            assert!(apply_override(&mut config, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        let error = serde_json::from_str::<Strict>(r#"{"a": {"b": 1, "b": 2}}"#).err().unwrap();
+        assert!(error.to_string().contains("`b` stands twice"));
+    }
+}

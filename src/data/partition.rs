@@ -1,0 +1,250 @@
+//! Dealing samples out to workers.
+
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, Gamma};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{KeyError, Positive, Share};
+use crate::key::{Key, Stream};
+
+/// How the data set's samples are dealt out to the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum PartitionKind {
+    /// Shuffled, equal parts.
+    #[default]
+    Iid,
+    /// Each worker draws class proportions from Dir(concentration).
+    Dirichlet,
+    /// Sorted by label and cut into equal blocks.
+    ByLabel,
+}
+
+/// Key `partition`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    kind: PartitionKind,
+    /// Concentration of the Dirichlet distribution: 0.1 is strongly heterogeneous, 10 nearly iid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    concentration: Option<Positive>,
+}
+
+/// No worker may end up with fewer samples than this allows.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "worker {worker} would get {lower} training and {upper} validation samples of {samples} in \
+     {attempts} draws, it needs {need_lower} and {MIN_UPPER}; use fewer workers, more data{more}"
+)]
+pub struct PartitionError {
+    worker: usize,
+    lower: usize,
+    upper: usize,
+    samples: usize,
+    attempts: u32,
+    need_lower: usize,
+    more: &'static str,
+}
+
+/// One worker's samples by position in the data set, each list shuffled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Lower level: training samples.
+    pub lower: Vec<u32>,
+    /// Upper level: validation samples, of the same class mix.
+    pub upper: Vec<u32>,
+}
+
+const ATTEMPTS: u32 = 100;
+const MIN_LOWER: usize = 10;
+const MIN_UPPER: usize = 2;
+
+impl Partition {
+    /// Checks that the keys fit the kind.
+    pub fn check(&self) -> Result<(), KeyError> {
+        match (self.kind, self.concentration) {
+            (PartitionKind::Dirichlet, None) => Err(KeyError::value(
+                "concentration",
+                "missing; 0.1 is strongly heterogeneous, 10 nearly iid".into(),
+            )),
+            (PartitionKind::Iid | PartitionKind::ByLabel, Some(_)) => {
+                Err(KeyError::value("concentration", "only \"dirichlet\" has this key".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The parts of all workers: a pure function of its arguments. Every sample is dealt to one
+    /// worker. A draw that leaves a worker with fewer than max(10, classes) training or 2
+    /// validation samples is repeated, up to 100 times.
+    pub fn deal(
+        &self,
+        labels: &[u8],
+        classes: usize,
+        workers: usize,
+        validation: Share,
+        seed: u64,
+    ) -> Result<Vec<Parts>, PartitionError> {
+        let need_lower = MIN_LOWER.max(classes);
+        let attempts = if self.kind == PartitionKind::Dirichlet { ATTEMPTS } else { 1 };
+        let mut poorest = (0, Parts::default());
+        for attempt in 0..attempts {
+            let key = Key::shared(seed, Stream::Partition).sub(attempt);
+            let parts: Vec<Parts> = (self.draw(labels, classes, workers, key).into_iter())
+                .enumerate()
+                .map(|(worker, samples)| {
+                    split(samples, labels, validation.get(), key.worker(worker + 1))
+                })
+                .collect();
+            let poor = |p: &Parts| p.lower.len() < need_lower || p.upper.len() < MIN_UPPER;
+            match parts.iter().position(poor) {
+                None => return Ok(parts),
+                Some(worker) => poorest = (worker, parts[worker].clone()),
+            }
+        }
+        let more = match self.kind {
+            PartitionKind::Dirichlet => ", or a larger concentration",
+            _ => "",
+        };
+        Err(PartitionError {
+            worker: poorest.0,
+            lower: poorest.1.lower.len(),
+            upper: poorest.1.upper.len(),
+            samples: labels.len(),
+            attempts,
+            need_lower,
+            more,
+        })
+    }
+
+    fn draw(&self, labels: &[u8], classes: usize, workers: usize, key: Key) -> Vec<Vec<u32>> {
+        let mut order: Vec<u32> = (0..labels.len() as u32).collect();
+        let mut rng = key.rng();
+        order.shuffle(&mut rng);
+        let concentration = match (self.kind, self.concentration) {
+            (PartitionKind::Dirichlet, Some(concentration)) => concentration.get(),
+            (PartitionKind::ByLabel, _) => {
+                order.sort_by_key(|&i| labels[i as usize]);
+                return blocks(&order, workers);
+            }
+            _ => return blocks(&order, workers),
+        };
+        // Class proportions of each worker ~ Dir(concentration); a class is then dealt out to the
+        // workers in proportion to the weight they give it, so that no sample is left over.
+        let Ok(gamma) = Gamma::new(concentration, 1.0) else { return vec![vec![]; workers] };
+        let mixes: Vec<Vec<f64>> = (0..workers)
+            .map(|_| {
+                let mix: Vec<f64> = (0..classes).map(|_| gamma.sample(&mut rng)).collect();
+                let total: f64 = mix.iter().sum();
+                mix.into_iter().map(|weight| weight / total).collect()
+            })
+            .collect();
+        let mut dealt = vec![vec![]; workers];
+        for class in 0..classes {
+            let members: Vec<u32> =
+                order.iter().copied().filter(|&i| usize::from(labels[i as usize]) == class).collect();
+            let total: f64 = mixes.iter().map(|mix| mix[class]).sum();
+            let (mut cumulated, mut start) = (0.0, 0);
+            for (mix, dealt) in mixes.iter().zip(&mut dealt) {
+                cumulated += mix[class];
+                let end = (cumulated / total * members.len() as f64).round() as usize;
+                let end = end.clamp(start, members.len());
+                dealt.extend_from_slice(&members[start..end]);
+                start = end;
+            }
+        }
+        dealt
+    }
+}
+
+fn blocks(order: &[u32], workers: usize) -> Vec<Vec<u32>> {
+    let cut = |w: usize| w * order.len() / workers;
+    (0..workers).map(|w| order[cut(w)..cut(w + 1)].to_vec()).collect()
+}
+
+/// Training and validation samples of one worker: every (1/share)-th of the samples in class order
+/// goes to validation, so both parts have the worker's class mix; then each is shuffled.
+fn split(mut samples: Vec<u32>, labels: &[u8], share: f64, key: Key) -> Parts {
+    samples.sort_by_key(|&i| labels[i as usize]);
+    let mut parts = Parts::default();
+    for (at, &i) in samples.iter().enumerate() {
+        let quota = |n: usize| (n as f64 * share).floor();
+        let part = if quota(at + 1) > quota(at) { &mut parts.upper } else { &mut parts.lower };
+        part.push(i);
+    }
+    let mut rng = key.rng();
+    parts.lower.shuffle(&mut rng);
+    parts.upper.shuffle(&mut rng);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(kind: PartitionKind, concentration: Option<f64>) -> Partition {
+        let concentration = concentration.map(|c| Positive::try_from(c).unwrap());
+        Partition { kind, concentration }
+    }
+
+    fn deal(partition: &Partition, labels: &[u8], workers: usize) -> Vec<Parts> {
+        partition.deal(labels, 10, workers, Share::try_from(0.2).unwrap(), 3).unwrap()
+    }
+
+    fn labels() -> Vec<u8> {
+        (0..6000).map(|i| (i * 7 % 10) as u8).collect()
+    }
+
+    /// Total variation distance between a worker's class mix and the uniform one.
+    fn skew(part: &[u32], labels: &[u8]) -> f64 {
+        let mut counts = [0.0; 10];
+        part.iter().for_each(|&i| counts[usize::from(labels[i as usize])] += 1.0);
+        counts.iter().map(|c| (c / part.len() as f64 - 0.1).abs()).sum::<f64>() / 2.0
+    }
+
+    #[test]
+    fn every_sample_is_dealt_exactly_once_and_shares_are_kept() {
+        let labels = labels();
+        let kinds = [
+            partition(PartitionKind::Iid, None),
+            partition(PartitionKind::Dirichlet, Some(0.1)),
+            partition(PartitionKind::ByLabel, None),
+        ];
+        for kind in kinds {
+            let parts = deal(&kind, &labels, 8);
+            let mut all: Vec<u32> =
+                parts.iter().flat_map(|p| p.lower.iter().chain(&p.upper).copied()).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..6000).collect::<Vec<u32>>());
+            for part in &parts {
+                let (lower, upper) = (part.lower.len() as f64, part.upper.len() as f64);
+                assert!((upper - 0.2 * (lower + upper)).abs() <= 1.0);
+                assert!((skew(&part.lower, &labels) - skew(&part.upper, &labels)).abs() < 0.15);
+            }
+            assert_eq!(parts, deal(&kind, &labels, 8));
+        }
+    }
+
+    #[test]
+    fn heterogeneity_is_ordered() {
+        let labels = labels();
+        let mean_skew = |kind: Partition| {
+            let parts = deal(&kind, &labels, 8);
+            parts.iter().map(|p| skew(&p.lower, &labels)).sum::<f64>() / 8.0
+        };
+        let iid = mean_skew(partition(PartitionKind::Iid, None));
+        let mild = mean_skew(partition(PartitionKind::Dirichlet, Some(10.0)));
+        let strong = mean_skew(partition(PartitionKind::Dirichlet, Some(0.1)));
+        let sorted = mean_skew(partition(PartitionKind::ByLabel, None));
+        assert!(iid < 0.1 && iid < mild && mild < strong && strong < sorted, "{iid} {mild} {strong} {sorted}");
+    }
+
+    #[test]
+    fn too_many_workers_are_refused() {
+        let labels = vec![0; 50];
+        let kind = partition(PartitionKind::Iid, None);
+        let error = kind.deal(&labels, 10, 8, Share::try_from(0.2).unwrap(), 0).unwrap_err();
+        assert!(error.to_string().contains("fewer workers"), "{error}");
+    }
+}

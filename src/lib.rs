@@ -1,0 +1,33 @@
+//! Distributed bilevel optimization with compressed communication.
+//!
+//! Data flows one way, and a module knows only its neighbours:
+//!
+//! ```text
+//! config -> plan -> data shards -> problem -> workers -> compressor -> packet -> comm -> server step -> log
+//! ```
+//!
+//! - [`config`]: JSON as written -> validated, hashable plan
+//! - [`data`]: readers, embedded set, partition -> one shard per worker
+//! - [`problems`]: one file per problem; [`workers`]: their stochastic directions
+//! - [`compressors`]: one file per compressor; [`packet`]: what travels
+//! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
+//! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
+//! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
+//! - [`cli`]: one file per subcommand
+
+#![warn(missing_docs)]
+#![deny(clippy::unwrap_used)]
+
+pub mod algorithms;
+pub mod comm;
+pub mod compressors;
+pub mod config;
+pub mod data;
+pub mod key;
+pub mod net;
+pub mod packet;
+pub mod problems;
+pub mod registry;
+pub mod scalar;
+pub mod vars;
+pub mod workers;

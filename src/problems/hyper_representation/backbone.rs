@@ -1,0 +1,167 @@
+//! The backbone phi_x: a multi-layer perceptron whose last hidden layer is the representation.
+//!
+//! Layer l maps [in_l] to [out_l] by W_l (row-major [in_l x out_l]) and a bias; in x, W_l is followed
+//! by its bias, layer after layer.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scalar::Scalar;
+
+/// Nonlinearity of the hidden layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// Hyperbolic tangent.
+    #[default]
+    Tanh,
+    /// max(0, v).
+    Relu,
+    /// log(1 + exp(v)).
+    Softplus,
+}
+
+impl Activation {
+    fn apply<F: Scalar>(self, v: F) -> F {
+        match self {
+            Self::Tanh => v.tanh(),
+            Self::Relu => v.max(F::zero()),
+            Self::Softplus => v.max(F::zero()) + (-v.abs()).exp().ln_1p(),
+        }
+    }
+
+    /// The derivative as a function of the *output*, so that inputs need not be kept.
+    fn derivative<F: Scalar>(self, output: F) -> F {
+        match self {
+            Self::Tanh => F::one() - output * output,
+            Self::Relu => F::lit(if output > F::zero() { 1.0 } else { 0.0 }),
+            Self::Softplus => -(-output).exp_m1(),
+        }
+    }
+}
+
+/// Shapes of the layers.
+#[derive(Clone, Debug)]
+pub struct Backbone {
+    /// Widths from the input to the representation.
+    pub widths: Vec<usize>,
+    /// Nonlinearity after every layer.
+    pub activation: Activation,
+}
+
+/// Outputs of every layer for one batch, and room for the backward pass. Made for the largest batch.
+pub struct Buffers<F> {
+    outputs: Vec<Array2<F>>,
+    signals: Vec<Array2<F>>,
+}
+
+impl<F: Scalar> Buffers<F> {
+    /// The representation of the last forward pass [rows x width].
+    pub fn representation(&self, rows: usize) -> ArrayView2<'_, F> {
+        self.outputs[self.outputs.len() - 1].slice(s![..rows, ..])
+    }
+
+    /// Representation and the loss's derivative with respect to it, to be written before
+    /// [`Backbone::backward`].
+    pub fn representation_and_signal(
+        &mut self,
+        rows: usize,
+    ) -> (ArrayView2<'_, F>, ArrayViewMut2<'_, F>) {
+        let last = self.outputs.len() - 1;
+        (self.outputs[last].slice(s![..rows, ..]), self.signals[last].slice_mut(s![..rows, ..]))
+    }
+}
+
+impl Backbone {
+    /// Number of entries of x.
+    pub fn dim(&self) -> usize {
+        self.widths.windows(2).map(|w| (w[0] + 1) * w[1]).sum()
+    }
+
+    /// Width of the representation.
+    pub fn width(&self) -> usize {
+        self.widths[self.widths.len() - 1]
+    }
+
+    /// Buffers for batches of up to `rows` samples.
+    pub fn buffers<F: Scalar>(&self, rows: usize) -> Buffers<F> {
+        let make = || self.widths[1..].iter().map(|&width| Array2::zeros((rows, width))).collect();
+        Buffers { outputs: make(), signals: make() }
+    }
+
+    /// Weights and bias of each layer, from the input on.
+    fn layers<'a, F: Scalar>(
+        &'a self,
+        mut x: &'a [F],
+    ) -> impl Iterator<Item = (ArrayView2<'a, F>, &'a [F])> {
+        self.widths.windows(2).map(move |w| {
+            let weights;
+            let bias;
+            (weights, x) = x.split_at(w[0] * w[1]);
+            (bias, x) = x.split_at(w[1]);
+            (ArrayView2::from_shape((w[0], w[1]), weights).expect("widths fit x"), bias)
+        })
+    }
+
+    /// phi_x(input) for `input` [rows x widths[0]], kept in `buffers`.
+    pub fn forward<F: Scalar>(&self, x: &[F], input: ArrayView2<'_, F>, buffers: &mut Buffers<F>) {
+        let rows = input.nrows();
+        for (l, (weights, bias)) in self.layers(x).enumerate() {
+            let (before, from_here) = buffers.outputs.split_at_mut(l);
+            let input = before.last().map_or(input, |output| output.slice(s![..rows, ..]));
+            let mut output = from_here[0].slice_mut(s![..rows, ..]);
+            general_mat_mul(F::one(), &input, &weights, F::zero(), &mut output);
+            for mut row in output.rows_mut() {
+                for (v, &b) in row.iter_mut().zip(bias) {
+                    *v = self.activation.apply(*v + b);
+                }
+            }
+        }
+    }
+
+    /// Derivative with respect to x [p] of the loss whose derivative with respect to the
+    /// representation lies in `buffers` (see [`Buffers::representation_and_signal`]), for the
+    /// `input` of the last forward pass: written over `out`, or added to it.
+    pub fn backward<F: Scalar>(
+        &self,
+        x: &[F],
+        input: ArrayView2<'_, F>,
+        buffers: &mut Buffers<F>,
+        add: bool,
+        out: &mut [F],
+    ) {
+        let rows = input.nrows();
+        let keep = if add { F::one() } else { F::zero() };
+        let weights: Vec<ArrayView2<F>> = self.layers(x).map(|(weights, _)| weights).collect();
+        let mut end = out.len();
+        for l in (0..weights.len()).rev() {
+            let (before, from_here) = buffers.signals.split_at_mut(l);
+            let mut signal = from_here[0].slice_mut(s![..rows, ..]);
+            let output = buffers.outputs[l].slice(s![..rows, ..]);
+            for (signal, &output) in signal.iter_mut().zip(output) {
+                *signal *= self.activation.derivative(output);
+            }
+            let (inputs, width) = weights[l].dim();
+            let start = end - (inputs + 1) * width;
+            let (weights_out, bias_out) = out[start..end].split_at_mut(inputs * width);
+            end = start;
+            let input = match l {
+                0 => input,
+                _ => buffers.outputs[l - 1].slice(s![..rows, ..]),
+            };
+            let mut gradient = ArrayViewMut2::from_shape((inputs, width), weights_out)
+                .expect("widths fit x");
+            general_mat_mul(F::one(), &input.t(), &signal, keep, &mut gradient);
+            bias_out.iter_mut().for_each(|v| *v *= keep);
+            for row in signal.rows() {
+                bias_out.iter_mut().zip(row).for_each(|(v, &s)| *v += s);
+            }
+            if let Some(below) = before.last_mut() {
+                let mut below = below.slice_mut(s![..rows, ..]);
+                general_mat_mul(F::one(), &signal, &weights[l].t(), F::zero(), &mut below);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The linear head: softmax regression on the representation, and its second derivatives.
+//!
+//! y holds Y [width x classes] row-major and a bias [classes]; z is shaped alike. With Phi the
+//! representation, P = softmax(Phi Y + bias), T the one-hot labels, B the batch size:
+//!
+//! ```text
+//! R  = (P - T) / B
+//! S  = Phi Z + bias of Z,    dR = P o (S - rowsum(P o S)) / B
+//! grad_y CE = Phi'R,   H_yy CE z = Phi'dR,   J z: backprop of R Z' + dR Y'
+//! ```
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use crate::scalar::Scalar;
+
+/// Shape of the head.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Width of the representation.
+    pub width: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Head {
+    /// Number of entries of y and of z.
+    pub fn dim(self) -> usize {
+        (self.width + 1) * self.classes
+    }
+
+    /// [Y | Z]: two heads side by side [width + 1 x 2 classes], the biases in the last row.
+    pub fn side_by_side<F: Scalar>(self, y: &[F], z: &[F], out: &mut Array2<F>) {
+        let c = self.classes;
+        let rows = out.rows_mut().into_iter().zip(y.chunks_exact(c).zip(z.chunks_exact(c)));
+        for (mut out, (y, z)) in rows {
+            out.iter_mut().zip(y.iter().chain(z)).for_each(|(out, &v)| *out = v);
+        }
+    }
+
+    /// out = Phi W + bias, for W [width x n] with its bias as the last row of `weights`.
+    pub fn scores<F: Scalar>(
+        self,
+        representation: ArrayView2<'_, F>,
+        weights: ArrayView2<'_, F>,
+        out: &mut ArrayViewMut2<'_, F>,
+    ) {
+        let (weights, bias) = weights.split_at(ndarray::Axis(0), self.width);
+        for mut row in out.rows_mut() {
+            row.assign(&bias.row(0));
+        }
+        general_mat_mul(F::one(), &representation, &weights, F::one(), out);
+    }
+}
+
+/// Turns scores [classes] into probabilities; returns the cross-entropy of `label`.
+pub fn softmax<F: Scalar>(scores: &mut [F], label: u8) -> F {
+    let max = scores.iter().fold(F::neg_infinity(), |max, &v| if v > max { v } else { max });
+    let at_label = scores[usize::from(label)] - max;
+    let mut sum = F::zero();
+    for v in scores.iter_mut() {
+        *v = (*v - max).exp();
+        sum += *v;
+    }
+    scores.iter_mut().for_each(|v| *v /= sum);
+    sum.ln() - at_label
+}
+
+/// p -> p - onehot(label), the derivative of the cross-entropy with respect to the scores.
+pub fn residual<F: Scalar>(probabilities: &mut [F], label: u8) {
+    probabilities[usize::from(label)] -= F::one();
+}
+
+/// s -> p o (s - p's), the derivative of the probabilities along the scores' change s.
+pub fn softmax_derivative<F: Scalar>(probabilities: &[F], s: &mut [F]) {
+    let mean = probabilities.iter().zip(s.iter()).fold(F::zero(), |sum, (&p, &s)| sum + p * s);
+    for (s, &p) in s.iter_mut().zip(probabilities) {
+        *s = p * (*s - mean);
+    }
+}
+
+/// Index of the largest score; ties go to the first.
+pub fn argmax<F: Scalar>(scores: &[F]) -> usize {
+    let mut best = 0;
+    for (i, v) in scores.iter().enumerate() {
+        if *v > scores[best] {
+            best = i;
+        }
+    }
+    best
+}

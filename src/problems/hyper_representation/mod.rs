@@ -1,0 +1,346 @@
+//! Hyper-representation learning: the upper level trains a backbone, the lower level a linear head.
+//!
+//! ```text
+//! g_i = mean_train CE(Y phi_x(a), label) + l2/2 |y|^2       f_i = mean_val CE(Y phi_x(a), label)
+//! ```
+//!
+//! (Franceschi, Frasconi, Salzo, Grazzi, Pontil, ICML 2018; as an experiment of He et al., ICML 2024.)
+//!
+//! One iteration is two passes through the backbone, the training and the validation batch stacked:
+//! with [Y | Z] side by side and M the matrix
+//!
+//! ```text
+//!                    class of Y    class of Z
+//! training rows     [     R      |     dR     ]
+//! validation rows   [     0      |     R      ]
+//! ```
+//!
+//! Phi'M holds D_y and D_z (but for the l2 terms), and M [Z | Y]' is what goes back through the
+//! backbone to give D_x: two large matrix products and three thin ones for all three directions.
+
+mod backbone;
+mod full;
+mod head;
+
+use std::ops::Range;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rand_distr::{Distribution, StandardNormal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Draw, FullSample, LocalMetrics, Losses, Problem, ProblemContext, ProblemError, ProblemFacts,
+    ProblemKind,
+};
+use crate::config::{Count, KeyError, Positive, Share};
+use crate::data::{Dataset, Request, Sampler, Shard, Split, load};
+use crate::key::{Key, Stream};
+use crate::registry::Kind;
+use crate::scalar::Scalar;
+use crate::vars::{Dims, Vars, dot};
+use backbone::{Activation, Backbone, Buffers};
+use head::Head;
+
+/// Rows that go through the backbone at a time outside the loop.
+const CHUNK: usize = 512;
+
+/// Parameters of hyper-representation.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HyperRepresentation {
+    dataset: Dataset,
+    /// Widths of the hidden layers; the last one is the representation.
+    #[serde(default = "default_hidden")]
+    hidden: Vec<Count>,
+    #[serde(default)]
+    activation: Activation,
+    /// Weight of |y|^2 / 2 in the lower level.
+    #[serde(default = "default_l2")]
+    l2: Positive,
+    /// Share of each worker's samples that makes up its upper level.
+    #[serde(default = "default_validation")]
+    validation_fraction: Share,
+    /// Samples of a lower-level mini-batch.
+    #[serde(default = "default_batch")]
+    batch_lower: Count,
+    /// Samples of an upper-level mini-batch.
+    #[serde(default = "default_batch")]
+    batch_upper: Count,
+    /// How mini-batches are drawn.
+    #[serde(default)]
+    sampler: Sampler,
+}
+
+fn default_hidden() -> Vec<Count> {
+    vec![Count::constant(200.0)]
+}
+fn default_l2() -> Positive {
+    Positive::constant(1e-3)
+}
+fn default_validation() -> Share {
+    Share::constant(0.2)
+}
+fn default_batch() -> Count {
+    Count::constant(64.0)
+}
+
+impl Kind for HyperRepresentation {
+    const KIND: &'static str = "hyper-representation";
+    const SUMMARY: &'static str =
+        "upper level: an MLP backbone on validation data; lower level: a linear head on training data";
+    const SOURCE: &'static str = "Franceschi et al., ICML 2018";
+
+    fn check(&self) -> Result<(), KeyError> {
+        if self.hidden.is_empty() {
+            let problem = "at least one hidden layer is needed, such as [200]".into();
+            return Err(KeyError::value("hidden", problem));
+        }
+        Ok(())
+    }
+}
+
+impl ProblemKind for HyperRepresentation {
+    const FACTS: ProblemFacts = ProblemFacts { partitioned: true };
+
+    fn build<F: Scalar>(
+        &self,
+        context: ProblemContext<'_>,
+    ) -> Result<Box<dyn Problem<F>>, ProblemError> {
+        let default = Default::default();
+        let loaded = load::<F>(&Request {
+            dataset: self.dataset,
+            folder: context.folder,
+            partition: context.partition.unwrap_or(&default),
+            workers: context.workers,
+            hosted: context.hosted.clone(),
+            validation: self.validation_fraction,
+            seed: context.seed,
+        })?;
+        self.check_slices(&loaded.sizes)?;
+        let mut widths = vec![loaded.features];
+        widths.extend(self.hidden.iter().map(|h| h.get()));
+        let backbone = Backbone { widths, activation: self.activation };
+        let head = Head { width: backbone.width(), classes: loaded.classes };
+        Ok(Box::new(Rank {
+            batch: Batch::new(&backbone, head, self.batch_lower.get(), self.batch_upper.get()),
+            chunk: backbone.buffers(CHUNK),
+            scores: Array2::zeros((CHUNK, head.classes)),
+            seed: context.seed,
+            l2: F::lit(self.l2.get()),
+            sampler: self.sampler,
+            first: context.hosted.start,
+            shards: loaded.shards,
+            sizes: loaded.sizes,
+            backbone,
+            head,
+        }))
+    }
+}
+
+impl HyperRepresentation {
+    /// A slice cannot be longer than what it is cut from.
+    fn check_slices(&self, sizes: &[[usize; 3]]) -> Result<(), KeyError> {
+        let batches = [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)];
+        for (level, (key, batch)) in batches.into_iter().enumerate() {
+            let smallest = sizes.iter().map(|sizes| sizes[level]).min().unwrap_or(usize::MAX);
+            if self.sampler == Sampler::Slice && batch.get() > smallest {
+                let problem = format!(
+                    "the slice sampler cannot cut {} samples from a worker's {smallest}; use a \
+                     smaller batch or \"sampler\": \"uniform\"",
+                    batch.get()
+                );
+                return Err(KeyError::value(key, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Room for one iteration of one worker: training rows first, then validation rows.
+struct Batch<F> {
+    lower: usize,
+    features: Array2<F>,
+    labels: Vec<u8>,
+    layers: Buffers<F>,
+    /// [Y | Z], then [Z | Y] [width + 1 x 2 classes].
+    heads: Array2<F>,
+    /// Scores, then M [rows x 2 classes].
+    m: Array2<F>,
+    /// Phi'M with the bias in the last row [width + 1 x 2 classes].
+    products: Array2<F>,
+}
+
+impl<F: Scalar> Batch<F> {
+    fn new(backbone: &Backbone, head: Head, lower: usize, upper: usize) -> Self {
+        let rows = lower + upper;
+        Self {
+            lower,
+            features: Array2::zeros((rows, backbone.widths[0])),
+            labels: vec![0; rows],
+            layers: backbone.buffers(rows),
+            heads: Array2::zeros((head.width + 1, 2 * head.classes)),
+            m: Array2::zeros((rows, 2 * head.classes)),
+            products: Array2::zeros((head.width + 1, 2 * head.classes)),
+        }
+    }
+
+    fn draw(&mut self, draw: Draw, shard: &Shard<F>, sampler: Sampler) {
+        let (lower, upper) = self.features.view_mut().split_at(Axis(0), self.lower);
+        let (lower_labels, upper_labels) = self.labels.split_at_mut(self.lower);
+        sampler.draw(&shard.lower, draw.key(Stream::BatchLower), lower, lower_labels);
+        sampler.draw(&shard.upper, draw.key(Stream::BatchUpper), upper, upper_labels);
+    }
+
+    /// Scores -> M, returning the mean cross-entropies.
+    fn fill_m(&mut self, classes: usize) -> Losses {
+        let upper = self.labels.len() - self.lower;
+        let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
+        let lower_scale = F::lit(1.0 / self.lower as f64);
+        let upper_scale = F::lit(1.0 / upper as f64);
+        for (i, mut row) in self.m.rows_mut().into_iter().enumerate() {
+            let row = row.as_slice_mut().expect("rows are contiguous");
+            let (y_part, z_part) = row.split_at_mut(classes);
+            let label = self.labels[i];
+            let loss = head::softmax(y_part, label).wide();
+            if i < self.lower {
+                lower_loss += loss;
+                head::softmax_derivative(y_part, z_part);
+                head::residual(y_part, label);
+                row.iter_mut().for_each(|v| *v *= lower_scale);
+            } else {
+                upper_loss += loss;
+                head::residual(y_part, label);
+                z_part.iter_mut().zip(&*y_part).for_each(|(z, &y)| *z = y * upper_scale);
+                y_part.fill(F::zero());
+            }
+        }
+        Losses { upper: upper_loss / upper as f64, lower: lower_loss / self.lower as f64 }
+    }
+}
+
+struct Rank<F> {
+    backbone: Backbone,
+    head: Head,
+    l2: F,
+    sampler: Sampler,
+    seed: u64,
+    first: usize,
+    shards: Vec<Shard<F>>,
+    sizes: Vec<[usize; 3]>,
+    batch: Batch<F>,
+    /// For evaluations.
+    chunk: Buffers<F>,
+    scores: Array2<F>,
+}
+
+impl<F: Scalar> Rank<F> {
+    /// Sum of the losses and number of correct predictions over a split.
+    fn score(&mut self, worker: usize, test: bool, at: &Vars<F>) -> (f64, f64) {
+        let shard = &self.shards[worker - self.first];
+        let split: &Split<F> = if test { &shard.test } else { &shard.upper };
+        let weights = ArrayView2::from_shape((self.head.width + 1, self.head.classes), at.y())
+            .expect("y has the head's shape");
+        let (mut loss, mut correct) = (0.0, 0.0);
+        for (features, labels) in split.chunks(CHUNK) {
+            self.backbone.forward(at.x(), features, &mut self.chunk);
+            let mut scores = self.scores.slice_mut(s![..labels.len(), ..]);
+            self.head.scores(self.chunk.representation(labels.len()), weights, &mut scores);
+            for (mut row, &label) in scores.rows_mut().into_iter().zip(labels) {
+                let row = row.as_slice_mut().expect("rows are contiguous");
+                if head::argmax(row) == usize::from(label) {
+                    correct += 1.0;
+                }
+                loss += head::softmax(row, label).wide();
+            }
+        }
+        (loss, correct)
+    }
+}
+
+impl<F: Scalar> Problem<F> for Rank<F> {
+    fn dims(&self) -> Dims {
+        Dims { upper: self.backbone.dim(), lower: self.head.dim() }
+    }
+
+    /// Weights ~ N(0, 1/inputs), biases, y and z zero.
+    fn start(&self) -> Vars<F> {
+        let mut start = Vars::zeros(self.dims());
+        let mut rng = Key::shared(self.seed, Stream::Start).rng();
+        let (mut x, ..) = start.split_mut();
+        for widths in self.backbone.widths.windows(2) {
+            let (weights, rest) = x.split_at_mut(widths[0] * widths[1]);
+            let sigma = (1.0 / widths[0] as f64).sqrt();
+            for v in weights {
+                let normal: f64 = StandardNormal.sample(&mut rng);
+                *v = F::lit(sigma * normal);
+            }
+            x = &mut rest[widths[1]..];
+        }
+        start
+    }
+
+    fn directions(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>) -> Losses {
+        let Self { backbone, head, batch, .. } = self;
+        let classes = head.classes;
+        batch.draw(draw, &self.shards[draw.worker - self.first], self.sampler);
+        let rows = batch.labels.len();
+
+        backbone.forward(at.x(), batch.features.view(), &mut batch.layers);
+        head.side_by_side(at.y(), at.z(), &mut batch.heads);
+        head.scores(batch.layers.representation(rows), batch.heads.view(), &mut batch.m.view_mut());
+        let mut losses = batch.fill_m(classes);
+
+        head.side_by_side(at.z(), at.y(), &mut batch.heads);
+        let (phi, mut signal) = batch.layers.representation_and_signal(rows);
+        let (mut products, mut bias) = batch.products.view_mut().split_at(Axis(0), head.width);
+        general_mat_mul(F::one(), &phi.t(), &batch.m, F::zero(), &mut products);
+        bias.fill(F::zero());
+        for row in batch.m.rows() {
+            bias.iter_mut().zip(row).for_each(|(b, &m)| *b += m);
+        }
+        let weights = batch.heads.slice(s![..head.width, ..]);
+        general_mat_mul(F::one(), &batch.m, &weights.t(), F::zero(), &mut signal);
+
+        let (dx, dy, dz) = out.split_mut();
+        backbone.backward(at.x(), batch.features.view(), &mut batch.layers, false, dx);
+        for (i, row) in batch.products.rows().into_iter().enumerate() {
+            for c in 0..classes {
+                let j = i * classes + c;
+                dy[j] = row[c] + self.l2 * at.y()[j];
+                dz[j] = row[classes + c] + self.l2 * at.z()[j];
+            }
+        }
+        losses.lower += 0.5 * self.l2.wide() * dot(at.y(), at.y());
+        losses
+    }
+
+    fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics {
+        let (test_loss, test_correct) = self.score(worker, true, at);
+        let (validation_loss, _) = self.score(worker, false, at);
+        let [_, upper, test] = self.sizes[worker];
+        LocalMetrics {
+            test_correct,
+            test_samples: test as f64,
+            test_loss,
+            validation_loss: validation_loss / upper as f64,
+        }
+    }
+
+    fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a> {
+        let shard = &self.shards[worker - self.first];
+        Box::new(full::Full::new(&self.backbone, self.head, self.l2.wide(), shard, x))
+    }
+
+    fn footprint(&self, workers: Range<usize>) -> usize {
+        let features = self.backbone.widths[0];
+        let layers: usize = self.backbone.widths[1..].iter().sum();
+        let samples: usize = self.sizes[workers].iter().flatten().sum();
+        let rows = self.batch.labels.len();
+        let heads = 2 * (self.head.width + 1) * 2 * self.head.classes;
+        let batch = rows * (features + 2 * layers + 2 * self.head.classes) + heads;
+        let chunk = CHUNK * (2 * layers + self.head.classes);
+        samples * (features * F::BYTES + 1) + (batch + chunk) * F::BYTES
+    }
+}

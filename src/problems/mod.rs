@@ -1,0 +1,185 @@
+//! Bilevel problems: one file (or folder) each.
+//!
+//! To add one: implement [`Problem`] and [`ProblemKind`], add it to [`registry`]. The contract tests
+//! (`tests/problems.rs`) then compare its directions with finite differences.
+
+mod hyper_representation;
+mod quadratic;
+
+use std::ops::Range;
+
+use crate::config::KeyError;
+use crate::data::{DataError, Folder, Partition, PartitionError};
+use crate::key::{Key, Stream};
+use crate::registry::{Entry, Family, Kind, Registry, parameters};
+use crate::scalar::Scalar;
+use crate::vars::{Dims, Vars};
+
+/// Where the samples of one worker's mini-batch come from: a pure function of these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Draw {
+    pub seed: u64,
+    pub worker: usize,
+    pub iteration: u64,
+}
+
+impl Draw {
+    /// Key of one of this draw's streams.
+    pub fn key(self, stream: Stream) -> Key {
+        let Self { seed, worker, iteration } = self;
+        Key { seed, stream, worker: worker as u32, iteration, sub: 0 }
+    }
+}
+
+/// Values of the two losses on a worker's batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Losses {
+    /// f_i(x, y).
+    pub upper: f64,
+    /// g_i(x, y).
+    pub lower: f64,
+}
+
+/// One worker's part of an evaluation; NaN where a problem has no such thing.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalMetrics {
+    /// Correctly classified samples of the worker's share of the test set.
+    pub test_correct: f64,
+    /// Size of that share.
+    pub test_samples: f64,
+    /// Sum of the test losses over that share.
+    pub test_loss: f64,
+    /// Mean of f_i over all of the worker's upper-level samples.
+    pub validation_loss: f64,
+}
+
+/// The rank's part of a bilevel problem: f_i and g_i of the workers that it hosts.
+pub trait Problem<F: Scalar>: Send {
+    /// Lengths of x and y.
+    fn dims(&self) -> Dims;
+
+    /// Where a run starts.
+    fn start(&self) -> Vars<F>;
+
+    /// Worker i's stochastic directions at (x, y, z), written over `out`
+    /// (SOBA: Dagreou, Ablin, Vaiter, Moreau, NeurIPS 2022):
+    ///
+    /// ```text
+    /// x: grad_x F_i + J_xy G_i z    [p]
+    /// y: grad_y G_i                 [q]
+    /// z: H_yy G_i z + grad_y F_i    [q]
+    /// ```
+    ///
+    /// with F_i, G_i the losses on the batch that `draw` names.
+    fn directions(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>) -> Losses;
+
+    /// Worker's part of an evaluation at (x, y).
+    fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics;
+
+    /// f_i and g_i of a worker over all of its samples at a fixed x [p], in double precision.
+    fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a>;
+
+    /// Bytes that hosting these workers takes, samples and buffers.
+    fn footprint(&self, workers: Range<usize>) -> usize;
+}
+
+/// One worker's losses over all of its samples at a fixed x, for exact evaluations. Every method
+/// writes over `out`.
+pub trait FullSample {
+    /// grad_y g_i(x, y) [q].
+    fn lower_gradient(&self, y: &[f64], out: &mut [f64]);
+    /// H_yy g_i(x, y) v [q].
+    fn lower_hessian(&self, y: &[f64], v: &[f64], out: &mut [f64]);
+    /// grad_y f_i(x, y) [q].
+    fn upper_gradient(&self, y: &[f64], out: &mut [f64]);
+    /// grad_x f_i(x, y) + J_xy g_i(x, y) z [p].
+    fn hypergradient(&self, y: &[f64], z: &[f64], out: &mut [f64]);
+}
+
+/// The family of problems.
+pub struct Problems;
+
+/// What building a problem needs besides its parameters.
+#[derive(Clone)]
+pub struct ProblemContext<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// Number of workers.
+    pub workers: usize,
+    /// The workers of this rank.
+    pub hosted: Range<usize>,
+    /// How samples are dealt out, for problems with data.
+    pub partition: Option<&'a Partition>,
+    /// Where data sets lie.
+    pub folder: &'a Folder,
+}
+
+/// What the plan must know of a kind of problem.
+#[derive(Clone, Copy, Debug)]
+pub struct ProblemFacts {
+    /// It has samples, which `partition` deals out.
+    pub partitioned: bool,
+}
+
+/// Why a problem cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ProblemError {
+    #[error(transparent)]
+    Key(KeyError),
+    #[error("config key `partition`: {0}")]
+    Partition(#[from] PartitionError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+impl From<KeyError> for ProblemError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error.below("problem"))
+    }
+}
+
+impl From<crate::data::LoadError> for ProblemError {
+    fn from(error: crate::data::LoadError) -> Self {
+        match error {
+            crate::data::LoadError::Data(e) => Self::Data(e),
+            crate::data::LoadError::Partition(e) => Self::Partition(e),
+        }
+    }
+}
+
+impl Family for Problems {
+    type Of<F: Scalar> = dyn Problem<F>;
+    type Context<'a, F: Scalar> = ProblemContext<'a>;
+    type Error = ProblemError;
+    type Facts = ProblemFacts;
+    const WORD: &'static str = "problem";
+}
+
+/// A kind of problem: its parameters and how to build it.
+pub trait ProblemKind: Kind {
+    /// What the plan must know.
+    const FACTS: ProblemFacts;
+    /// Builds the rank's part.
+    fn build<F: Scalar>(
+        &self,
+        context: ProblemContext<'_>,
+    ) -> Result<Box<dyn Problem<F>>, ProblemError>;
+}
+
+fn entry<K: ProblemKind>() -> Entry<Problems> {
+    Entry::new::<K>(
+        K::FACTS,
+        |value, context| parameters::<K>(value)?.build(context),
+        |value, context| parameters::<K>(value)?.build(context),
+    )
+}
+
+/// Every problem.
+pub fn registry() -> Registry<Problems> {
+    Registry(vec![
+        entry::<hyper_representation::HyperRepresentation>(),
+        entry::<quadratic::Quadratic>(),
+    ])
+}

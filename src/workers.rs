@@ -1,0 +1,47 @@
+//! The workers of a rank: stochastic directions, checked.
+
+use crate::problems::{Draw, Losses, Problem};
+use crate::scalar::Scalar;
+use crate::vars::{Block, Vars, all_finite};
+
+/// A worker cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum WorkerError {
+    #[error(
+        "the direction of {} is not finite: the iterates diverge; lower the step sizes alpha, beta, \
+         gamma, or set the clip radius rho", block.name()
+    )]
+    NotFinite { block: Block },
+}
+
+/// The hosted workers of a problem.
+pub struct Workers<F> {
+    problem: Box<dyn Problem<F>>,
+}
+
+impl<F: Scalar> Workers<F> {
+    /// The workers that `problem` hosts.
+    pub fn new(problem: Box<dyn Problem<F>>) -> Self {
+        Self { problem }
+    }
+
+    /// Worker `draw.worker`'s (D_x, D_y, D_z) at `at` from fresh samples, written over `out`.
+    pub fn directions(
+        &mut self,
+        draw: Draw,
+        at: &Vars<F>,
+        out: &mut Vars<F>,
+    ) -> Result<Losses, WorkerError> {
+        let losses = self.problem.directions(draw, at, out);
+        match Block::ALL.into_iter().find(|&block| !all_finite(out.block(block))) {
+            Some(block) => Err(WorkerError::NotFinite { block }),
+            None => Ok(losses),
+        }
+    }
+
+    /// The problem behind the workers, for evaluations.
+    pub fn problem(&mut self) -> &mut dyn Problem<F> {
+        &mut *self.problem
+    }
+}
