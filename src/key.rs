@@ -113,8 +113,7 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    const KEY: Key =
-        Key { seed: 1, stream: Stream::CompressX, worker: 2, iteration: 3, sub: 4 };
+    const KEY: Key = Key { seed: 1, stream: Stream::CompressX, worker: 2, iteration: 3, sub: 4 };
 
     #[test]
     fn every_coordinate_of_a_key_matters() {

@@ -18,16 +18,26 @@
 #![warn(missing_docs)]
 #![deny(clippy::unwrap_used)]
 
+// Links the system's OpenBLAS, which also serves ndarray's products.
+use ndarray_linalg as _;
+
 pub mod algorithms;
+pub mod cli;
 pub mod comm;
 pub mod compressors;
 pub mod config;
 pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod gradients;
 pub mod key;
+pub mod log;
 pub mod net;
 pub mod packet;
 pub mod problems;
 pub mod registry;
+pub mod run;
 pub mod scalar;
+pub mod system;
 pub mod vars;
 pub mod workers;

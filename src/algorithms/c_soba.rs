@@ -47,7 +47,7 @@ impl Kind for CSoba {
 impl AlgorithmKind for CSoba {
     const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: true, error_feedback: false };
 
-    fn build<F: Scalar>(&self, context: AlgorithmContext<'_, F>) -> Box<dyn Algorithm<F>> {
+    fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {
             alpha: F::lit(self.alpha.get()),
             beta: F::lit(self.beta.get()),

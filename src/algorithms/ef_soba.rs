@@ -75,12 +75,12 @@ impl Kind for EfSoba {
 impl AlgorithmKind for EfSoba {
     const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: true, error_feedback: true };
 
-    fn build<F: Scalar>(&self, context: AlgorithmContext<'_, F>) -> Box<dyn Algorithm<F>> {
-        let AlgorithmContext { start, net } = context;
+    fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
+        let AlgorithmContext { start, hosted, bounds } = context;
         let average = vec![F::zero(); start.dims().upper];
         let averages = match self.momentum {
             Momentum::Server => 1,
-            Momentum::Worker => net.hosted().len(),
+            Momentum::Worker => hosted.len(),
         };
         Box::new(State {
             alpha: F::lit(self.alpha.get()),
@@ -89,9 +89,9 @@ impl AlgorithmKind for EfSoba {
             theta: F::lit(self.theta.get()),
             rho: self.rho.map(Positive::get),
             momentum: self.momentum,
-            first: net.hosted().start,
+            first: hosted.start,
             h: vec![average; averages],
-            memories: Memories::new(net),
+            memories: Memories::new(start.dims(), hosted, bounds),
             v: start.clone(),
             server: start,
         })

@@ -13,6 +13,9 @@ mod cm_soba;
 mod ef_soba;
 mod soba;
 
+use std::ops::Range;
+
+use crate::compressors::Bound;
 use crate::config::KeyError;
 use crate::net::{Net, NetError};
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
@@ -38,11 +41,13 @@ pub trait Algorithm<F: Scalar> {
 pub struct Algorithms;
 
 /// What building an algorithm needs besides its parameters.
-pub struct AlgorithmContext<'a, F> {
+pub struct AlgorithmContext<F> {
     /// Where the run starts.
     pub start: Vars<F>,
-    /// The run's network.
-    pub net: &'a Net<'a, F>,
+    /// The workers of this rank.
+    pub hosted: Range<usize>,
+    /// What the compressors of x, y and z promise.
+    pub bounds: [Bound; 3],
 }
 
 /// What the plan must know of a kind of algorithm.
@@ -56,7 +61,7 @@ pub struct AlgorithmFacts {
 
 impl Family for Algorithms {
     type Of<F: Scalar> = dyn Algorithm<F>;
-    type Context<'a, F: Scalar> = AlgorithmContext<'a, F>;
+    type Context<'a, F: Scalar> = AlgorithmContext<F>;
     type Error = KeyError;
     type Facts = AlgorithmFacts;
     const WORD: &'static str = "algorithm";
@@ -67,7 +72,7 @@ pub trait AlgorithmKind: Kind {
     /// What the plan must know.
     const FACTS: AlgorithmFacts;
     /// Builds this rank's part.
-    fn build<F: Scalar>(&self, context: AlgorithmContext<'_, F>) -> Box<dyn Algorithm<F>>;
+    fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>>;
 }
 
 fn entry<K: AlgorithmKind>() -> Entry<Algorithms> {
@@ -89,7 +94,13 @@ pub fn registry() -> Registry<Algorithms> {
 }
 
 /// y+ = y - beta D_y and z+ = Clip(z - gamma D_z; rho), the server's steps that all share.
-fn descend_lower<F: Scalar>(server: &mut Vars<F>, d: &Vars<F>, beta: F, gamma: F, rho: Option<f64>) {
+fn descend_lower<F: Scalar>(
+    server: &mut Vars<F>,
+    d: &Vars<F>,
+    beta: F,
+    gamma: F,
+    rho: Option<f64>,
+) {
     let (_, y, z) = server.split_mut();
     add_scaled(y, -beta, d.y());
     add_scaled(z, -gamma, d.z());

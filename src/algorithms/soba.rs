@@ -35,7 +35,7 @@ impl Kind for Soba {
 impl AlgorithmKind for Soba {
     const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: false, error_feedback: false };
 
-    fn build<F: Scalar>(&self, context: AlgorithmContext<'_, F>) -> Box<dyn Algorithm<F>> {
+    fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         let Self { alpha, beta, gamma, rho } = *self;
         CSoba { alpha, beta, gamma, rho }.build(context)
     }

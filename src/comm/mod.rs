@@ -1,10 +1,13 @@
 //! Moves opaque bytes between ranks. Knows lengths and ranks; nothing of vectors.
 
+mod agree;
 pub mod mpi;
 pub mod threads;
 
 use std::ops::Range;
 use std::time::Duration;
+
+pub use agree::{Failure, agree};
 
 /// Which rank hosts which worker: n workers in blocks on R <= n ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,6 @@
 use std::panic;
 use std::time::Instant;
 
-use mpi::collective::CommunicatorCollectives;
 use mpi::datatype::PartitionMut;
 use mpi::point_to_point::{Destination, Source};
 use mpi::topology::{Communicator, SimpleCommunicator};
@@ -70,9 +69,7 @@ pub fn session(body: impl FnOnce(Result<MpiComm, WrongLauncher>) -> Exit) -> ! {
     let world = universe.world();
     let launched = launched_processes();
     let comm = match world.size() as usize {
-        1 if launched > 1 => {
-            Err(WrongLauncher { expected: launched, library: library_version() })
-        }
+        1 if launched > 1 => Err(WrongLauncher { expected: launched, library: library_version() }),
         _ => Ok(MpiComm { world, piece: PIECE }),
     };
     let exit = body(comm);

@@ -165,7 +165,9 @@ mod tests {
                 let count = count.clamp(1, dim);
                 let indices = subset(dim, count, 0);
                 assert_eq!(indices.len(), count, "{count} of {dim}");
-                assert!(indices.windows(2).all(|pair| pair[0] < pair[1]) && indices[count - 1] < dim);
+                assert!(
+                    indices.windows(2).all(|pair| pair[0] < pair[1]) && indices[count - 1] < dim
+                );
             }
         }
     }

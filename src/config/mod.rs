@@ -67,8 +67,10 @@ pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, KeyError> {
                 let known: Vec<&str> = problem.split('`').skip(3).step_by(2).collect();
                 let advice = nearest(unknown, &known);
                 let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-                let parent = path.strip_suffix(unknown).map_or(&path[..], |p| p.trim_end_matches('.'));
-                let error = KeyError::value(unknown, format!("unknown key{advice}; known here: {known}"));
+                let parent =
+                    path.strip_suffix(unknown).map_or(&path[..], |p| p.trim_end_matches('.'));
+                let error =
+                    KeyError::value(unknown, format!("unknown key{advice}; known here: {known}"));
                 if parent.is_empty() { error } else { error.below(parent) }
             }
             None => KeyError::value(&path, problem),

@@ -154,7 +154,8 @@ impl Plan {
             (false, None) => None,
             (false, Some(_)) => {
                 let kind = &problem["kind"];
-                let problem = format!("the problem {kind} has no data to deal out; remove this key");
+                let problem =
+                    format!("the problem {kind} has no data to deal out; remove this key");
                 return Err(KeyError::value("partition", problem).into());
             }
         };
@@ -236,7 +237,10 @@ const IDENTITY: &str = <crate::compressors::Identity as crate::registry::Kind>::
 
 fn check_name(name: &str) -> Result<(), KeyError> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.is_empty() || name.len() > 100 || name.starts_with(['.', '-']) || !name.chars().all(legal)
+    if name.is_empty()
+        || name.len() > 100
+        || name.starts_with(['.', '-'])
+        || !name.chars().all(legal)
     {
         let problem = format!(
             "must be 1 to 100 letters, digits and . _ - not beginning with . or -, found {name:?}"

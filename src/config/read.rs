@@ -34,8 +34,7 @@ pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
 /// Sets one key: `key.path=value`. The value is read as JSON, or else taken as a string.
 /// Objects on the way are made; the plan then refuses keys that do not exist.
 pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError> {
-    let fail =
-        |problem: String| ConfigError::Override { given: given.to_owned(), problem };
+    let fail = |problem: String| ConfigError::Override { given: given.to_owned(), problem };
     let (path, text) = given.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
     let value = match serde_json::from_str::<Strict>(text) {
         Ok(Strict(value)) => value,

@@ -209,6 +209,9 @@ mod tests {
         let mut nan = header(FLOAT, &[1, 1]);
         nan.extend(f32::NAN.to_be_bytes());
         assert!(matches!(problem(&nan), DataProblem::NotFinite { sample: 0, entry: 0 }));
-        assert!(matches!(problem(&[0x1f, 0x8b, 9, 9, 9]), DataProblem::Truncated { .. } | DataProblem::Io(_)));
+        assert!(matches!(
+            problem(&[0x1f, 0x8b, 9, 9, 9]),
+            DataProblem::Truncated { .. } | DataProblem::Io(_)
+        ));
     }
 }

@@ -142,8 +142,11 @@ impl Partition {
             .collect();
         let mut dealt = vec![vec![]; workers];
         for class in 0..classes {
-            let members: Vec<u32> =
-                order.iter().copied().filter(|&i| usize::from(labels[i as usize]) == class).collect();
+            let members: Vec<u32> = order
+                .iter()
+                .copied()
+                .filter(|&i| usize::from(labels[i as usize]) == class)
+                .collect();
             let total: f64 = mixes.iter().map(|mix| mix[class]).sum();
             let (mut cumulated, mut start) = (0.0, 0);
             for (mix, dealt) in mixes.iter().zip(&mut dealt) {
@@ -237,7 +240,10 @@ mod tests {
         let mild = mean_skew(partition(PartitionKind::Dirichlet, Some(10.0)));
         let strong = mean_skew(partition(PartitionKind::Dirichlet, Some(0.1)));
         let sorted = mean_skew(partition(PartitionKind::ByLabel, None));
-        assert!(iid < 0.1 && iid < mild && mild < strong && strong < sorted, "{iid} {mild} {strong} {sorted}");
+        assert!(
+            iid < 0.1 && iid < mild && mild < strong && strong < sorted,
+            "{iid} {mild} {strong} {sorted}"
+        );
     }
 
     #[test]

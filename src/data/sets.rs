@@ -41,7 +41,11 @@ pub const DATASETS: [(&str, &str, &str); 3] = [
         "6,000 training and 1,000 test images of MNIST, class-balanced as the original; embedded",
         "LeCun, Cortes, Burges",
     ),
-    ("mnist", "60,000 training and 10,000 test digits; jobs/get-data.sh mnist", "LeCun, Cortes, Burges"),
+    (
+        "mnist",
+        "60,000 training and 10,000 test digits; jobs/get-data.sh mnist",
+        "LeCun, Cortes, Burges",
+    ),
     (
         "fashion-mnist",
         "60,000 training and 10,000 test pieces of clothing; jobs/get-data.sh fashion-mnist",
@@ -75,10 +79,11 @@ impl Dataset {
         Idx::images(&file, bytes)
     }
 
-    /// Reads a part's labels.
-    pub fn labels(self, part: Part, folder: &Folder) -> Result<Vec<u8>, DataError> {
+    /// Reads a part's labels, from the file that is returned with them.
+    pub fn labels(self, part: Part, folder: &Folder) -> Result<(PathBuf, Vec<u8>), DataError> {
         let (file, bytes) = self.open(part, false, folder)?;
-        Idx::labels(&file, bytes)?.read_labels()
+        let labels = Idx::labels(&file, bytes)?.read_labels()?;
+        Ok((file, labels))
     }
 
     fn open(
@@ -102,7 +107,9 @@ impl Dataset {
         let gzipped = raw.with_file_name(format!("{prefix}-{suffix}.gz"));
         for file in [&raw, &gzipped] {
             match File::open(file) {
-                Ok(open) => return Ok((file.clone(), Box::new(BufReader::with_capacity(1 << 16, open)))),
+                Ok(open) => {
+                    return Ok((file.clone(), Box::new(BufReader::with_capacity(1 << 16, open))));
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => return Err(DataError { file: file.clone(), problem: e.into() }),
             }

@@ -142,8 +142,8 @@ pub enum LoadError {
 /// read to its end and checked, whether or not a sample of it is kept.
 pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
     let Request { dataset, folder, workers, .. } = *request;
-    let labels = dataset.labels(Part::Train, folder)?;
-    let test_labels = dataset.labels(Part::Test, folder)?;
+    let (_, labels) = dataset.labels(Part::Train, folder)?;
+    let (test_file, test_labels) = dataset.labels(Part::Test, folder)?;
     let images = dataset.images(Part::Train, folder)?;
     let test_images = dataset.images(Part::Test, folder)?;
     let features = images.features;
@@ -153,7 +153,8 @@ pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
     let classes = labels.iter().max().map_or(0, |&max| usize::from(max) + 1);
     if let Some(sample) = test_labels.iter().position(|&l| usize::from(l) >= classes) {
         let (label, sample) = (test_labels[sample], sample as u64);
-        return Err(test_images.error(DataProblem::Label { label, sample, classes }).into());
+        let problem = DataProblem::Label { label, sample, classes };
+        return Err(DataError { file: test_file, problem }.into());
     }
 
     let parts =
@@ -181,8 +182,13 @@ pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
                 rows[i as usize] = row.into_slice();
             }
         }
-        for ((row, label), i) in
-            shard.test.features.rows_mut().into_iter().zip(&mut shard.test.labels).zip(cut(worker)..)
+        for ((row, label), i) in shard
+            .test
+            .features
+            .rows_mut()
+            .into_iter()
+            .zip(&mut shard.test.labels)
+            .zip(cut(worker)..)
         {
             *label = test_labels[i];
             test_rows[i] = row.into_slice();
@@ -210,7 +216,11 @@ fn expect_count(
 mod tests {
     use super::*;
 
-    fn request(folder: &Folder, partition: &'static Partition, hosted: Range<usize>) -> Loaded<f32> {
+    fn request(
+        folder: &Folder,
+        partition: &'static Partition,
+        hosted: Range<usize>,
+    ) -> Loaded<f32> {
         load(&Request {
             dataset: Dataset::MnistSmall,
             folder,

@@ -8,12 +8,14 @@
 //! delta = 1/(1+omega) for an unbiased C (DIANA: Mishchenko, Gorbunov, Takac, Richtarik 2019),
 //! 1 for a contractive C (EF21: Richtarik, Sokolov, Fatkhullin, NeurIPS 2021).
 
+use std::ops::Range;
+
 use super::{Net, NetError, Phase, add_packets};
-use crate::compressors::Compressor;
+use crate::compressors::{Bound, Compressor};
 use crate::packet::DecodeError;
 use crate::problems::{Draw, Losses};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Vars, add_scaled};
+use crate::vars::{Block, Dims, Vars, add_scaled};
 use crate::workers::WorkerError;
 
 /// The memories of the hosted workers and, at the server, their mean over all workers.
@@ -28,15 +30,15 @@ pub struct Memories<F> {
 }
 
 impl<F: Scalar> Memories<F> {
-    /// All memories zero, with the rates that the net's compressors allow.
-    pub fn new(net: &Net<'_, F>) -> Self {
-        let zeros = || Vars::zeros(net.dims);
+    /// All memories zero, with the rates that the compressors of x, y and z allow.
+    pub fn new(dims: Dims, hosted: Range<usize>, bounds: [Bound; 3]) -> Self {
+        let zeros = || Vars::zeros(dims);
         Self {
-            first: net.hosted().start,
-            workers: net.hosted().map(|_| zeros()).collect(),
+            first: hosted.start,
+            workers: hosted.map(|_| zeros()).collect(),
             server: zeros(),
             estimate: zeros(),
-            rates: Block::ALL.map(|block| F::lit(net.bound(block).memory_rate())),
+            rates: bounds.map(|bound| F::lit(bound.memory_rate())),
         }
     }
 

@@ -48,14 +48,14 @@ pub struct Traffic {
     pub download_bytes: u64,
 }
 
-/// What a rank handed to MPI, envelopes in, and how it spent its time; since the start.
+/// What a rank handed to MPI since the start, envelopes in, and how it spent its last step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RankReport {
     /// Bytes handed to MPI towards the server.
     pub wire_bytes_up: u64,
     /// Bytes handed to MPI towards the workers.
     pub wire_bytes_down: u64,
-    /// Seconds by [`Phase`], since the last report.
+    /// Seconds by [`Phase`] in the last step.
     pub seconds: [f32; PHASES],
 }
 
@@ -71,6 +71,7 @@ pub struct Net<'c, F> {
     pub clock: Clock,
     traffic: Traffic,
     wire: (u64, u64),
+    report: RankReport,
     losses: Losses,
     reports: Vec<RankReport>,
     /// Buffers that are reused.
@@ -103,6 +104,7 @@ impl<'c, F: Scalar> Net<'c, F> {
             clock: Clock::default(),
             traffic: Traffic::default(),
             wire: (0, 0),
+            report: RankReport::default(),
             losses: Losses { upper: f64::NAN, lower: f64::NAN },
             down: vec![],
             up: vec![],
@@ -122,10 +124,9 @@ impl<'c, F: Scalar> Net<'c, F> {
         self.comm.is_root()
     }
 
-    /// What the compressor of a variable promises.
-    pub fn bound(&self, block: Block) -> Bound {
-        let b = block as usize;
-        self.compressors[b].bound(self.dims.blocks()[b])
+    /// What the compressors of x, y and z promise.
+    pub fn bounds(&self) -> [Bound; 3] {
+        Block::ALL.map(|b| self.compressors[b as usize].bound(self.dims.blocks()[b as usize]))
     }
 
     /// What travelled so far; at the server.
@@ -138,7 +139,13 @@ impl<'c, F: Scalar> Net<'c, F> {
         self.losses
     }
 
-    /// What each rank reported with its last message; at the server.
+    /// This rank's report of the step that has just ended.
+    pub fn report(&mut self) -> RankReport {
+        let (wire_bytes_up, wire_bytes_down) = self.wire;
+        RankReport { wire_bytes_up, wire_bytes_down, seconds: self.clock.take_lap() }
+    }
+
+    /// What each rank reported with its last message, about the step before; at the server.
     pub fn reports(&self) -> &[RankReport] {
         &self.reports
     }
@@ -152,7 +159,8 @@ fn add_packets<'b, F: Scalar>(
     scale: [F; 3],
     out: &mut Vars<F>,
 ) -> Result<&'b [u8], DecodeError> {
-    for (block, (compressor, scale)) in Block::ALL.into_iter().zip(compressors.iter_mut().zip(scale))
+    for (block, (compressor, scale)) in
+        Block::ALL.into_iter().zip(compressors.iter_mut().zip(scale))
     {
         let packet;
         (packet, bytes) = Packet::split(bytes)?;

@@ -2,7 +2,7 @@
 
 use super::frame::{self, Envelope, FAILED};
 use super::memory::Memories;
-use super::{Net, NetError, Phase, RankReport, add_packets};
+use super::{Net, NetError, Phase, add_packets};
 use crate::compressors::{Compressor, Identity};
 use crate::key::{Key, Stream};
 use crate::packet::Packet;
@@ -20,6 +20,7 @@ impl<F: Scalar> Net<'_, F> {
         copy: &mut Vars<F>,
     ) -> Result<(), NetError> {
         self.clock.charge(Phase::Server);
+        self.report = self.report();
         let (wire_bytes, length) = self.send_down(k, server, copy)?;
         self.wire.1 += wire_bytes;
         self.traffic.download_bytes += length * self.placement.workers as u64;
@@ -90,11 +91,9 @@ impl<F: Scalar> Net<'_, F> {
     ) -> Result<(), NetError> {
         let hosted = self.hosted();
         let envelope = self.envelope(k, hosted.len());
-        let seconds = self.clock.take_lap();
         self.up.clear();
         envelope.write(&mut self.up);
-        let (wire_bytes_up, wire_bytes_down) = self.wire;
-        frame::write_report(RankReport { wire_bytes_up, wire_bytes_down, seconds }, &mut self.up);
+        frame::write_report(self.report, &mut self.up);
         for worker in hosted {
             let draw = Draw { seed: self.seed, worker, iteration: k };
             match compute(draw, &mut self.direction) {
@@ -114,7 +113,11 @@ impl<F: Scalar> Net<'_, F> {
             }
             let start = self.up.len();
             for (block, compressor) in Block::ALL.into_iter().zip(&mut self.compressors) {
-                compressor.encode(self.direction.block(block), block_key(draw, block), &mut self.up);
+                compressor.encode(
+                    self.direction.block(block),
+                    block_key(draw, block),
+                    &mut self.up,
+                );
             }
             if let Some(memories) = &mut memories {
                 (memories.follow(&mut self.compressors, draw, &self.up[start..]))
@@ -221,6 +224,17 @@ impl<F: Scalar> Net<'_, F> {
         }
         self.clock.skip();
         Ok(())
+    }
+}
+
+impl<F: Scalar> Net<'_, F> {
+    /// The values of every rank at the server, in rank order. Not counted as traffic.
+    pub fn values_of_ranks(&mut self, mine: &[f64]) -> Result<Option<Vec<Vec<f64>>>, NetError> {
+        self.comm.gather(bytemuck::cast_slice(mine), &mut self.inbox)?;
+        let read = |message: &[u8]| {
+            message.chunks_exact(f64::BYTES).map(bytemuck::pod_read_unaligned).collect()
+        };
+        Ok(self.is_server().then(|| self.inbox.messages().map(read).collect()))
     }
 }
 

@@ -97,6 +97,8 @@ pub trait FullSample {
     fn hypergradient(&self, y: &[f64], z: &[f64], out: &mut [f64]);
 }
 
+pub use hyper_representation::synthetic as synthetic_hyper_representation;
+
 /// The family of problems.
 pub struct Problems;
 

@@ -8,7 +8,9 @@
 //! B, S_i ~ N(0, 1/q) [q x q],   J ~ N(0, 1/p) [q x p],   vectors ~ N(0, 1)
 //! ```
 //!
-//! h is the heterogeneity. The common draws come first and do not depend on the number of workers.
+//! h is the heterogeneity. Noise is a fresh linear term a draw, n_y'y in g_i and n_z'y + n_x'x in f_i,
+//! so that every entry of every direction gets N(0, noise^2) and the directions stay derivatives of
+//! the losses that are reported. The common draws come first and do not depend on the number of workers.
 
 use std::ops::Range;
 
@@ -59,8 +61,7 @@ impl Default for Quadratic {
 
 impl Kind for Quadratic {
     const KIND: &'static str = "quadratic";
-    const SUMMARY: &'static str =
-        "quadratic upper and lower level with a closed-form solution, heterogeneity and noise by key";
+    const SUMMARY: &'static str = "quadratic upper and lower level with a closed-form solution, heterogeneity and noise by key";
     const SOURCE: &'static str = "-";
 }
 
@@ -110,7 +111,9 @@ impl Normals {
         let mut rng = key.rng();
         let mut normal = |len: usize, variance: f64| -> Vec<f64> {
             let sigma = variance.sqrt();
-            (0..len).map(|_| sigma * Distribution::<f64>::sample(&StandardNormal, &mut rng)).collect()
+            (0..len)
+                .map(|_| sigma * Distribution::<f64>::sample(&StandardNormal, &mut rng))
+                .collect()
         };
         let Dims { upper: p, lower: q } = dims;
         Self {
@@ -228,7 +231,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         // g = 1/2 y'H y - y'(J x + b) = y'grad_y g - 1/2 y'H y.
         let hy = &mut self.scratch[..y.len()];
         local.hessian(y, None, hy);
-        let lower = dot(y, dy) - 0.5 * dot(y, hy);
+        let mut lower = dot(y, dy) - 0.5 * dot(y, hy);
         local.hessian(z, None, dz);
         let mut upper = 0.5 * local.mu.wide() * dot(x, x) + dot(&local.q, x);
         for ((dz, &y), &t) in dz.iter_mut().zip(y).zip(&local.t) {
@@ -238,10 +241,16 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         local.hypergradient(x, z, dx);
         if self.noise > 0.0 {
             let mut rng = draw.key(Stream::Noise).rng();
-            for v in out.as_mut_slice() {
-                let normal: f64 = StandardNormal.sample(&mut rng);
-                *v += F::lit(self.noise * normal);
-            }
+            let mut add = |direction: &mut [F], at: &[F], loss: &mut f64| {
+                for (d, at) in direction.iter_mut().zip(at) {
+                    let normal: f64 = StandardNormal.sample(&mut rng);
+                    *d += F::lit(self.noise * normal);
+                    *loss += self.noise * normal * at.wide();
+                }
+            };
+            add(dx, x, &mut upper);
+            add(dy, y, &mut lower);
+            add(dz, y, &mut upper);
         }
         Losses { upper, lower }
     }

@@ -151,8 +151,8 @@ impl Backbone {
                 0 => input,
                 _ => buffers.outputs[l - 1].slice(s![..rows, ..]),
             };
-            let mut gradient = ArrayViewMut2::from_shape((inputs, width), weights_out)
-                .expect("widths fit x");
+            let mut gradient =
+                ArrayViewMut2::from_shape((inputs, width), weights_out).expect("widths fit x");
             general_mat_mul(F::one(), &input.t(), &signal, keep, &mut gradient);
             bias_out.iter_mut().for_each(|v| *v *= keep);
             for row in signal.rows() {

@@ -35,7 +35,7 @@ use super::{
     ProblemKind,
 };
 use crate::config::{Count, KeyError, Positive, Share};
-use crate::data::{Dataset, Request, Sampler, Shard, Split, load};
+use crate::data::{Dataset, Loaded, Request, Sampler, Shard, Split, load};
 use crate::key::{Key, Stream};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
@@ -88,8 +88,7 @@ fn default_batch() -> Count {
 
 impl Kind for HyperRepresentation {
     const KIND: &'static str = "hyper-representation";
-    const SUMMARY: &'static str =
-        "upper level: an MLP backbone on validation data; lower level: a linear head on training data";
+    const SUMMARY: &'static str = "upper level: an MLP backbone on validation data; lower level: a linear head on training data";
     const SOURCE: &'static str = "Franceschi et al., ICML 2018";
 
     fn check(&self) -> Result<(), KeyError> {
@@ -118,28 +117,60 @@ impl ProblemKind for HyperRepresentation {
             validation: self.validation_fraction,
             seed: context.seed,
         })?;
+        Ok(Box::new(self.rank(loaded, context.hosted.start, context.seed)?))
+    }
+}
+
+/// The problem on random samples of MNIST's shape for one worker, for measurements: pixels are
+/// normal, labels uniform. `parameters` as in the config.
+pub fn synthetic<F: Scalar>(
+    parameters: serde_json::Value,
+    lower: usize,
+    upper: usize,
+) -> Result<Box<dyn Problem<F>>, ProblemError> {
+    let kind: HyperRepresentation = crate::registry::parameters(parameters)?;
+    let mut rng = Key::shared(0, Stream::ProblemData).rng();
+    let (features, classes) = (784, 10);
+    let mut split = |samples: usize| Split {
+        features: Array2::from_shape_simple_fn((samples, features), || {
+            let normal: f32 = StandardNormal.sample(&mut rng);
+            F::lit(normal.into())
+        }),
+        labels: (0..samples).map(|i| (i % classes) as u8).collect(),
+    };
+    let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
+    let sizes = vec![[lower, upper, 0]];
+    let loaded = Loaded { shards: vec![shard], sizes, features, classes };
+    Ok(Box::new(kind.rank(loaded, 0, 0)?))
+}
+
+impl HyperRepresentation {
+    fn rank<F: Scalar>(
+        &self,
+        loaded: Loaded<F>,
+        first: usize,
+        seed: u64,
+    ) -> Result<Rank<F>, KeyError> {
         self.check_slices(&loaded.sizes)?;
         let mut widths = vec![loaded.features];
         widths.extend(self.hidden.iter().map(|h| h.get()));
         let backbone = Backbone { widths, activation: self.activation };
         let head = Head { width: backbone.width(), classes: loaded.classes };
-        Ok(Box::new(Rank {
+        Ok(Rank {
             batch: Batch::new(&backbone, head, self.batch_lower.get(), self.batch_upper.get()),
             chunk: backbone.buffers(CHUNK),
             scores: Array2::zeros((CHUNK, head.classes)),
-            seed: context.seed,
+            seed,
             l2: F::lit(self.l2.get()),
             sampler: self.sampler,
-            first: context.hosted.start,
+            first,
             shards: loaded.shards,
             sizes: loaded.sizes,
             backbone,
             head,
-        }))
+        })
     }
-}
 
-impl HyperRepresentation {
     /// A slice cannot be longer than what it is cut from.
     fn check_slices(&self, sizes: &[[usize; 3]]) -> Result<(), KeyError> {
         let batches = [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)];

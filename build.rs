@@ -1,0 +1,19 @@
+//! Records the commit that the program is built from.
+
+use std::process::Command;
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn main() {
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).map(|commit| {
+        let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+        if changed.is_some_and(|files| !files.is_empty()) { commit + "+" } else { commit }
+    });
+    println!("cargo::rustc-env=SOBAYA_GIT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo::rerun-if-changed=.git/HEAD");
+    println!("cargo::rerun-if-changed=.git/index");
+    println!("cargo::rerun-if-changed=src");
+}

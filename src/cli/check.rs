@@ -1,0 +1,126 @@
+//! `sobaya check`.
+
+use std::fmt::Write;
+
+use super::ConfigArguments;
+use crate::comm::Placement;
+use crate::config::{Count, Plan, Precision};
+use crate::data::Folder;
+use crate::error::Error;
+use crate::gradients;
+use crate::log::bytes;
+use crate::run;
+use crate::scalar::Scalar;
+use crate::vars::Block;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Number of ranks to plan for.
+    #[arg(long, default_value = "1", value_parser = parse_count)]
+    ranks: usize,
+    /// Compare the problem's directions with finite differences.
+    #[arg(long)]
+    gradients: bool,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let number: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    Count::try_from(number).map(Count::get)
+}
+
+pub fn main(arguments: Arguments) -> Result<(), Error> {
+    crate::system::use_one_blas_thread();
+    let plan = Plan::new(arguments.config.read()?)?;
+    let folder = Folder::find(arguments.config.data.clone());
+    if arguments.ranks > plan.workers {
+        return Err(Error::TooManyRanks { ranks: arguments.ranks, workers: plan.workers });
+    }
+    let costs = match plan.precision {
+        Precision::F32 => costs::<f32>(&plan, &folder, arguments.ranks)?,
+        Precision::F64 => costs::<f64>(&plan, &folder, arguments.ranks)?,
+    };
+    super::print(&format!("{:#}\n{costs}", plan.resolved))?;
+    plan.notices.iter().for_each(|notice| eprintln!("sobaya: note: {notice}"));
+    if arguments.gradients {
+        check_gradients(&plan, &folder)?;
+    }
+    Ok(())
+}
+
+/// Memory and bytes of a run.
+fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String, Error> {
+    // Data files are read and checked; no sample is kept.
+    let problem = run::problem::<F>(plan, folder, 0..0)?;
+    let dims = problem.dims();
+    let compressors = run::compressors::<F>(plan)?;
+    let placement = Placement { workers: plan.workers, ranks };
+    let upload = run::upload_bytes(&compressors, dims);
+    let dense = run::dense_bytes::<F>(dims);
+    let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
+
+    let state = (dims.total() * F::BYTES) as u64;
+    let memory = |rank: usize| {
+        let hosted = placement.hosted(rank);
+        let memories = hosted.len() as u64 * state;
+        // Iterate, its copies, mean, direction, momentum; then outgoing and incoming messages.
+        let vectors = 8 * state + memories;
+        let inbox = if rank == 0 { plan.workers as u64 * upload } else { 0 };
+        let messages = hosted.len() as u64 * upload + inbox + dense;
+        problem.footprint(hosted) as u64 + vectors + messages
+    };
+    let largest = (0..ranks).map(memory).max().unwrap_or(0);
+
+    let mut out = String::new();
+    let n = plan.workers as u64;
+    let _ = writeln!(
+        out,
+        "p = {}, q = {}, {} {} numbers",
+        dims.upper,
+        dims.lower,
+        dims.total(),
+        F::NAME
+    );
+    let _ = writeln!(out, "memory of the largest of {ranks} ranks   {}", bytes(largest));
+    let _ = writeln!(
+        out,
+        "upload a worker and iteration        {} ({:.2} times less than uncompressed)",
+        bytes(upload),
+        dense as f64 / upload as f64
+    );
+    let _ = writeln!(
+        out,
+        "upload of the run, all workers       {}",
+        bytes(upload * n * plan.iterations)
+    );
+    let _ = writeln!(out, "download a worker and iteration      {}", bytes(dense));
+    let _ = writeln!(
+        out,
+        "largest message                      {}",
+        bytes(dense.max(upload * most_hosted as u64))
+    );
+    Ok(out)
+}
+
+fn check_gradients(plan: &Plan, folder: &Folder) -> Result<(), Error> {
+    let mut problem = run::problem::<f64>(plan, folder, 0..1)?;
+    let off = gradients::check(&mut *problem, plan.seed, 0);
+    let mut wrong = vec![];
+    let mut out = String::from("directions against central differences (f64, relative)\n");
+    for (block, off) in Block::ALL.into_iter().zip(off) {
+        let right = off <= gradients::TOLERANCE;
+        let verdict = if right { "agrees" } else { "DIFFERS" };
+        let _ = writeln!(out, "  D_{}   {off:.1e}   {verdict}", block.name());
+        if !right {
+            wrong.push(block.name());
+        }
+    }
+    super::print(&out)?;
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Error::Gradients { blocks: wrong.join(", "), tolerance: gradients::TOLERANCE })
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line: one file per subcommand.
+
+mod bench;
+mod check;
+mod list;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::{ConfigError, apply_override, read_file};
+use crate::error::Error;
+
+/// Distributed bilevel optimization with compressed communication, over MPI.
+#[derive(Parser)]
+#[command(name = "sobaya", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a config; under mpirun or srun its workers are spread over the ranks.
+    Run(run::Arguments),
+    /// Check a config without MPI: every default, memory and bytes per rank and iteration.
+    Check(check::Arguments),
+    /// List algorithms, compressors, problems and data sets.
+    List,
+    /// Print the JSON Schema of configs, from which editors complete.
+    Schema,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A config and what is changed in it.
+#[derive(Args)]
+struct ConfigArguments {
+    /// The config, a JSON file.
+    config: PathBuf,
+    /// Set a key of the config; may be repeated.
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of the data sets [default: $SOBAYA_DATA, else ./data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl ConfigArguments {
+    fn read(&self) -> Result<Value, ConfigError> {
+        let mut config = read_file(&self.config)?;
+        self.overrides.iter().try_for_each(|given| apply_override(&mut config, given))?;
+        Ok(config)
+    }
+}
+
+/// The program: parses the command line, runs the command and exits with its code.
+pub fn main() -> ! {
+    let version: &'static str = crate::system::long_version().leak();
+    let matches = Cli::command().long_version(version).get_matches();
+    let command = match <Cli as clap::FromArgMatches>::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
+    let result = match command {
+        Command::Run(arguments) => run::main(arguments),
+        Command::Check(arguments) => check::main(arguments),
+        Command::List => print(&list::text()),
+        Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
+        Command::Bench(command) => bench::main(command),
+        Command::Completions { shell } => {
+            let mut out = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "sobaya", &mut out);
+            print(&String::from_utf8_lossy(&out))
+        }
+    };
+    let code = match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("sobaya: {error}");
+            error.code()
+        }
+    };
+    std::process::exit(code.into())
+}
+
+/// Prints to stdout; a reader that has gone away, as in `sobaya list | head -1`, is no error.
+fn print(text: &str) -> Result<(), Error> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}

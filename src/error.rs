@@ -1,0 +1,93 @@
+//! Everything that may end a run, and the exit code that it ends with.
+
+use crate::comm::mpi::WrongLauncher;
+use crate::comm::{CommError, Failure};
+use crate::config::{ConfigError, KeyError};
+use crate::data::DataError;
+use crate::log::LogError;
+use crate::net::NetError;
+use crate::problems::ProblemError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Problem(#[from] ProblemError),
+    #[error(
+        "{ranks} ranks for {workers} workers: each rank hosts at least one; start at most {workers} ranks, or raise the config key `workers`"
+    )]
+    TooManyRanks { ranks: usize, workers: usize },
+    #[error("config key `{key}`: {problem}")]
+    TooLarge { key: &'static str, problem: String },
+    #[error(transparent)]
+    Launcher(#[from] WrongLauncher),
+    #[error(
+        "rank {rank}, iteration {iteration}: the iterate is not finite: it diverges; lower the step sizes alpha, beta, gamma, or set the clip radius rho"
+    )]
+    Diverged { rank: usize, iteration: u64 },
+    #[error("the directions of {blocks} differ from finite differences by more than {tolerance:e}")]
+    Gradients { blocks: String, tolerance: f64 },
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+    /// What another rank, or this one, told all ranks.
+    #[error("{}", .0.message)]
+    Agreed(Failure),
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Config(error.into())
+    }
+}
+
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl From<CommError> for Error {
+    fn from(error: CommError) -> Self {
+        Self::Net(error.into())
+    }
+}
+
+impl Error {
+    /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::TooManyRanks { .. } | Self::TooLarge { .. } => 2,
+            Self::Launcher(_) => 2,
+            Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
+            Self::Problem(ProblemError::Data(_)) => 3,
+            Self::Diverged { .. } | Self::Gradients { .. } => 4,
+            Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
+            Self::Log(_) | Self::Output(_) => 5,
+            Self::Net(_) => 70,
+            Self::Agreed(failure) => failure.code,
+        }
+    }
+
+    /// Whether every rank stops with this error by itself, so that only the root speaks of it.
+    pub fn agreed(&self) -> bool {
+        matches!(
+            self,
+            Self::Agreed(_)
+                | Self::Diverged { .. }
+                | Self::Launcher(_)
+                | Self::Net(NetError::Worker(_) | NetError::Elsewhere)
+        )
+    }
+
+    /// The failure to tell other ranks.
+    pub fn failure(&self) -> Failure {
+        Failure { code: self.code(), message: self.to_string() }
+    }
+}

@@ -1,0 +1,272 @@
+//! `log.h5`, built in memory from the journal.
+//!
+//! ```text
+//! attributes  Conventions schema_version config_json config_sha256 provenance_json program_version
+//!             git_commit seed n_workers n_ranks status stop_reason
+//! iteration   i8 (iteration, unlimited)            rank, worker   i4
+//! upper_loss lower_loss wall_time[s] part          (iteration)
+//! upload_bytes download_bytes upload_bits_per_worker   i8 (iteration), cumulative
+//! wire_bytes_up wire_bytes_down                    i8 (iteration, rank), cumulative
+//! time_compute time_compress time_communicate time_wait time_server   f4 (iteration, rank) [s]
+//! eval        i8 (eval, unlimited)
+//! eval_iteration i8, hypergradient_norm test_accuracy test_loss validation_loss f8   (eval)
+//! ```
+//!
+//! Row k is the state after k iterations, row 0 the start; the losses are those of the last
+//! iteration's mini-batches. NaN: a problem has no such thing, or it was not asked for.
+
+use hdf5::types::VarLenUnicode;
+use hdf5::{Dataset, File, H5Type, Location, Result};
+
+use super::journal::{Record, Row};
+use super::{Status, scales};
+use crate::config::Plan;
+use crate::net::{PHASES, Phase};
+
+/// Rows a chunk holds.
+const CHUNK: usize = 1024;
+
+/// What does not change during a run.
+pub struct Header {
+    config_json: String,
+    config_sha256: String,
+    provenance_json: String,
+    seed: u64,
+    workers: usize,
+    pub(super) ranks: usize,
+}
+
+impl Header {
+    /// Header of a run that starts now.
+    pub fn new(plan: &Plan, ranks: usize) -> Self {
+        Self {
+            config_json: plan.resolved.to_string(),
+            config_sha256: plan.sha256_hex(),
+            provenance_json: crate::system::provenance(ranks).to_string(),
+            seed: plan.seed,
+            workers: plan.workers,
+            ranks,
+        }
+    }
+}
+
+/// The bytes of the file.
+pub fn image(
+    header: &Header,
+    records: impl Iterator<Item = Record>,
+    status: Status,
+    reason: &str,
+) -> Result<Vec<u8>> {
+    // A name that no file gets: without a backing store nothing is written to disk.
+    let file = File::with_options()
+        .with_fapl(|list| list.core_options(1 << 20, false))
+        .create("log.h5 in memory")?;
+    write_header(&file, header, status, reason)?;
+    let mut columns = Columns::new(header.ranks);
+    for record in records {
+        columns.push(record);
+    }
+    columns.write(&file, header)?;
+    file.flush()?;
+    read_image(&file)
+}
+
+fn write_header(file: &File, header: &Header, status: Status, reason: &str) -> Result<()> {
+    text(file, "Conventions", "CF-1.11 sobaya-log-1.0")?;
+    file.new_attr_builder().with_data(&[1i32, 0]).create("schema_version")?;
+    text(file, "config_json", &header.config_json)?;
+    text(file, "config_sha256", &header.config_sha256)?;
+    text(file, "provenance_json", &header.provenance_json)?;
+    text(file, "program_version", env!("CARGO_PKG_VERSION"))?;
+    text(file, "git_commit", crate::system::git_commit())?;
+    number(file, "seed", header.seed as i64)?;
+    number(file, "n_workers", header.workers as i32)?;
+    number(file, "n_ranks", header.ranks as i32)?;
+    text(file, "status", status.name())?;
+    text(file, "stop_reason", reason)
+}
+
+/// The journal turned on its side.
+struct Columns {
+    ranks: usize,
+    iteration: Vec<i64>,
+    floats: [Vec<f64>; 3],
+    bytes: [Vec<i64>; 2],
+    wire: [Vec<i64>; 2],
+    times: [Vec<f32>; PHASES],
+    eval_iteration: Vec<i64>,
+    evals: [Vec<f64>; 4],
+}
+
+impl Columns {
+    fn new(ranks: usize) -> Self {
+        Self {
+            ranks,
+            iteration: vec![],
+            floats: Default::default(),
+            bytes: Default::default(),
+            wire: Default::default(),
+            times: Default::default(),
+            eval_iteration: vec![],
+            evals: Default::default(),
+        }
+    }
+
+    fn push(&mut self, record: Record) {
+        match record {
+            Record::Row(Row { iteration, wall_time, losses, traffic, ranks }) => {
+                self.iteration.push(iteration as i64);
+                let floats = [losses.upper, losses.lower, wall_time];
+                self.floats.iter_mut().zip(floats).for_each(|(column, v)| column.push(v));
+                self.bytes[0].push(traffic.upload_bytes as i64);
+                self.bytes[1].push(traffic.download_bytes as i64);
+                for rank in ranks {
+                    self.wire[0].push(rank.wire_bytes_up as i64);
+                    self.wire[1].push(rank.wire_bytes_down as i64);
+                    self.times.iter_mut().zip(rank.seconds).for_each(|(column, s)| column.push(s));
+                }
+            }
+            Record::Evaluation(iteration, e) => {
+                self.eval_iteration.push(iteration as i64);
+                let v = [e.hypergradient_norm, e.test_accuracy, e.test_loss, e.validation_loss];
+                self.evals.iter_mut().zip(v).for_each(|(column, v)| column.push(v));
+            }
+        }
+    }
+
+    fn write(self, file: &File, header: &Header) -> Result<()> {
+        let row = ["iteration"];
+        let by_rank = ["iteration", "rank"];
+        let count = |n: usize| (0..n as i32).collect::<Vec<_>>();
+        scale(file, "iteration", &self.iteration, true, "iterations done")?;
+        scale(file, "rank", &count(self.ranks), false, "MPI rank")?;
+        scale(file, "worker", &count(header.workers), false, "logical worker")?;
+        let evals: Vec<i64> = (0..self.eval_iteration.len() as i64).collect();
+        scale(file, "eval", &evals, true, "evaluation")?;
+
+        let parts = vec![0i32; self.iteration.len()];
+        let per_worker: Vec<i64> =
+            self.bytes[0].iter().map(|bytes| 8 * bytes / header.workers as i64).collect();
+        let [upper, lower, wall] = self.floats;
+        series(file, "upper_loss", upper, &row, "1", "mean mini-batch loss of the upper level")?;
+        series(file, "lower_loss", lower, &row, "1", "mean mini-batch loss of the lower level")?;
+        series(file, "wall_time", wall, &row, "s", "time since the start of the first iteration")?;
+        series(file, "part", parts, &row, "1", "0 for the first start, 1 more a resume")?;
+        let [up, down] = self.bytes;
+        series(file, "upload_bytes", up, &row, "byte", "packets, all workers to the server")?;
+        series(file, "download_bytes", down, &row, "byte", "packets, server to all workers")?;
+        let long = "uploaded bits per worker";
+        series(file, "upload_bits_per_worker", per_worker, &row, "bit", long)?;
+        let [up, down] = self.wire;
+        let long = "bytes handed to MPI, envelopes in";
+        series(file, "wire_bytes_up", up, &by_rank, "byte", long)?;
+        series(file, "wire_bytes_down", down, &by_rank, "byte", long)?;
+        for (phase, times) in Phase::ALL.into_iter().zip(self.times) {
+            let name = format!("time_{}", phase.name());
+            series(file, &name, times, &by_rank, "s", "time in this phase of the last iteration")?;
+        }
+        let eval = ["eval"];
+        let long = "iterations done at this evaluation";
+        series(file, "eval_iteration", self.eval_iteration, &eval, "1", long)?;
+        let names = [
+            ("hypergradient_norm", "Euclidean norm of the exact hypergradient"),
+            ("test_accuracy", "share of the test set classified correctly"),
+            ("test_loss", "mean loss over the test set"),
+            ("validation_loss", "upper-level loss over all validation samples"),
+        ];
+        for ((name, long), values) in names.into_iter().zip(self.evals) {
+            series(file, name, values, &eval, "1", long)?;
+        }
+        Ok(())
+    }
+}
+
+/// A dimension with its values.
+fn scale<T: H5Type>(file: &File, name: &str, v: &[T], unlimited: bool, long: &str) -> Result<()> {
+    let dataset = create(file, name, v, &[v.len()], unlimited)?;
+    describe(&dataset, "1", long)?;
+    scales::make_scale(&dataset, name)
+}
+
+/// A variable over named dimensions, the first of them unlimited.
+fn series<T: H5Type>(
+    file: &File,
+    name: &str,
+    values: Vec<T>,
+    dimensions: &[&str],
+    units: &str,
+    long: &str,
+) -> Result<()> {
+    let shape: Vec<usize> = match dimensions {
+        [_, rank] => {
+            let ranks = file.dataset(rank)?.size();
+            vec![values.len() / ranks.max(1), ranks]
+        }
+        _ => vec![values.len()],
+    };
+    let dataset = create(file, name, &values, &shape, true)?;
+    describe(&dataset, units, long)?;
+    scales::attach(file, &dataset, dimensions)
+}
+
+fn create<T: H5Type>(
+    file: &File,
+    name: &str,
+    values: &[T],
+    shape: &[usize],
+    unlimited: bool,
+) -> Result<Dataset> {
+    let shape_error = |_| hdf5::Error::from("rows of unequal length");
+    match (shape, unlimited) {
+        (&[rows], true) => {
+            let dataset = file.new_dataset::<T>().chunk(CHUNK).shape((rows..,)).create(name)?;
+            dataset.write(values)?;
+            Ok(dataset)
+        }
+        (&[rows, width], true) => {
+            let builder = file.new_dataset::<T>().chunk((CHUNK.div_ceil(width), width));
+            let dataset = builder.shape((rows.., width)).create(name)?;
+            let values = ndarray::ArrayView2::from_shape((rows, width), values);
+            dataset.write(values.map_err(shape_error)?)?;
+            Ok(dataset)
+        }
+        _ => {
+            let dataset = file.new_dataset::<T>().shape(shape.to_vec()).create(name)?;
+            dataset.write(values)?;
+            Ok(dataset)
+        }
+    }
+}
+
+fn describe(dataset: &Dataset, units: &str, long: &str) -> Result<()> {
+    text(dataset, "units", units)?;
+    text(dataset, "long_name", long)
+}
+
+/// Variable-length text: HDF5 refuses fixed-length attributes above 64 KiB.
+fn text(location: &Location, name: &str, value: &str) -> Result<()> {
+    let value: VarLenUnicode =
+        value.replace('\0', " ").parse().map_err(|_| hdf5::Error::from("text with a zero byte"))?;
+    location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&value)
+}
+
+fn number<T: H5Type>(location: &Location, name: &str, value: T) -> Result<()> {
+    location.new_attr::<T>().create(name)?.write_scalar(&value)
+}
+
+fn read_image(file: &File) -> Result<Vec<u8>> {
+    use hdf5_sys::h5f::H5Fget_file_image;
+    let id = file.id();
+    // SAFETY: with a null buffer the call returns the size; the second call gets a buffer of that
+    // size. The library is locked meanwhile, and nothing writes to the file in between.
+    let (size, copied, image) = hdf5::sync::sync(|| unsafe {
+        let size = H5Fget_file_image(id, std::ptr::null_mut(), 0);
+        let mut image = vec![0u8; usize::try_from(size).unwrap_or(0)];
+        let copied = H5Fget_file_image(id, image.as_mut_ptr().cast(), image.len());
+        (size, copied, image)
+    });
+    if size <= 0 || copied != size {
+        return Err(hdf5::Error::from("the library gave no image of the file"));
+    }
+    Ok(image)
+}

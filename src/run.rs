@@ -1,0 +1,290 @@
+//! The loop: build from the plan, step, observe, stop.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::algorithms::{self, Algorithm, AlgorithmContext};
+use crate::comm::{Comm, Placement, agree};
+use crate::compressors::{self, Compressor, Identity};
+use crate::config::{Plan, Precision};
+use crate::data::Folder;
+use crate::error::Error;
+use crate::evaluate::{self, Evaluation};
+use crate::log::{Log, Progress, Row, Status, Summary, table};
+use crate::net::{Net, NetError, PHASES, Traffic};
+use crate::problems::{self, Problem, ProblemContext};
+use crate::scalar::Scalar;
+use crate::vars::{Dims, Vars, all_finite, norm};
+use crate::workers::Workers;
+
+/// What a finished run leaves in memory; at the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// 64-bit hash of (x, y, z) as stored, in that order.
+    pub state_hash: u64,
+    /// What travelled.
+    pub traffic: Traffic,
+    /// Every evaluation with its iteration.
+    pub evaluations: Vec<(u64, Evaluation)>,
+}
+
+/// Runs a plan on the ranks of `comm`, logging to `output` if one is given. Every rank calls this
+/// with the same plan; the server returns the outcome.
+pub fn run(
+    plan: &Plan,
+    comm: &mut dyn Comm,
+    folder: &Folder,
+    output: Option<&Path>,
+) -> Result<Option<Outcome>, Error> {
+    crate::system::use_one_blas_thread();
+    match plan.precision {
+        Precision::F32 => Run::<f32>::start(plan, comm, folder, output)?.finish(),
+        Precision::F64 => Run::<f64>::start(plan, comm, folder, output)?.finish(),
+    }
+}
+
+/// The most bytes that a packet's length field can count.
+const MAX_PACKET: usize = u32::MAX as usize;
+
+/// The compressors of x, y and z.
+pub fn compressors<F: Scalar>(plan: &Plan) -> Result<[Box<dyn Compressor<F>>; 3], Error> {
+    let build = |b: usize| compressors::registry().build::<F>(&plan.compressors[b], ());
+    Ok([build(0)?, build(1)?, build(2)?])
+}
+
+/// The rank's part of the plan's problem.
+pub fn problem<F: Scalar>(
+    plan: &Plan,
+    folder: &Folder,
+    hosted: std::ops::Range<usize>,
+) -> Result<Box<dyn Problem<F>>, Error> {
+    let context = ProblemContext {
+        seed: plan.seed,
+        workers: plan.workers,
+        hosted,
+        partition: plan.partition.as_ref(),
+        folder,
+    };
+    let problem = problems::registry().build::<F>(&plan.problem, context)?;
+    check_dims::<F>(problem.dims())?;
+    Ok(problem)
+}
+
+/// Packets count entries and bytes in 32 bits.
+fn check_dims<F: Scalar>(dims: Dims) -> Result<(), Error> {
+    let largest = dims.upper.max(dims.lower);
+    // The longest code of an entry: a position and a value.
+    if largest.checked_mul(4 + F::BYTES).is_none_or(|bytes| bytes > MAX_PACKET / 2) {
+        let problem = format!("a variable of {largest} entries does not fit a packet of 4 GiB");
+        return Err(Error::TooLarge { key: "problem", problem });
+    }
+    Ok(())
+}
+
+/// Bytes of the packets of one worker's vector at most.
+pub fn upload_bytes<F: Scalar>(compressors: &[Box<dyn Compressor<F>>; 3], dims: Dims) -> u64 {
+    let blocks = dims.blocks().into_iter().zip(compressors);
+    blocks.map(|(dim, compressor)| compressor.max_packet(dim) as u64).sum()
+}
+
+/// Bytes of an uncompressed vector's packets: what soba uploads, and every dense download.
+pub fn dense_bytes<F: Scalar>(dims: Dims) -> u64 {
+    dims.blocks().map(|dim| Compressor::<F>::max_packet(&Identity {}, dim) as u64).iter().sum()
+}
+
+struct Run<'r, F> {
+    plan: &'r Plan,
+    net: Net<'r, F>,
+    workers: Workers<F>,
+    algorithm: Box<dyn Algorithm<F>>,
+    /// The server's, shown to all ranks for an evaluation.
+    shown: Vars<F>,
+    observer: Option<Observer>,
+    start: Instant,
+    evaluations: Vec<(u64, Evaluation)>,
+}
+
+/// What the server writes and says.
+struct Observer {
+    log: Log,
+    progress: Progress,
+}
+
+impl<'r, F: Scalar> Run<'r, F> {
+    /// Builds everything, or fails on every rank alike.
+    fn start(
+        plan: &'r Plan,
+        comm: &'r mut dyn Comm,
+        folder: &Folder,
+        output: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let (rank, ranks) = (comm.rank(), comm.ranks());
+        if ranks > plan.workers {
+            let error = Error::TooManyRanks { ranks, workers: plan.workers };
+            return Err(Error::Agreed(error.failure()));
+        }
+        let hosted = Placement { workers: plan.workers, ranks }.hosted(rank);
+        let problem = problem::<F>(plan, folder, hosted);
+        let problem = agreed(comm, problem)?;
+        let log = match output {
+            Some(output) if rank == 0 => Log::create(output, plan, ranks).map(Some),
+            _ => Ok(None),
+        };
+        let log = agreed(comm, log.map_err(Error::from))?;
+        let observer =
+            log.map(|log| Observer { log, progress: Progress::new(&plan.name, plan.iterations) });
+
+        let dims = problem.dims();
+        let start = problem.start();
+        let compressors = compressors(plan)?;
+        let net = Net::new(comm, plan.workers, dims, plan.seed, plan.fingerprint(), compressors);
+        let context = AlgorithmContext { start, hosted: net.hosted(), bounds: net.bounds() };
+        let algorithm = algorithms::registry().build(&plan.algorithm, context)?;
+        Ok(Self {
+            plan,
+            net,
+            workers: Workers::new(problem),
+            algorithm,
+            shown: Vars::zeros(dims),
+            observer,
+            start: Instant::now(),
+            evaluations: vec![],
+        })
+    }
+
+    /// Runs to the end. A failure that the server knows of is written to the log first.
+    fn finish(mut self) -> Result<Option<Outcome>, Error> {
+        let result = self.iterate().and_then(|()| self.close());
+        let Err(error) = result else { return result };
+        if let Some(observer) = self.observer.take() {
+            observer.progress.finish();
+            let summary = self.summary(vec![], 0);
+            observer.log.finish(Status::Failed, &error.to_string(), &summary.json())?;
+        }
+        Err(error)
+    }
+
+    fn iterate(&mut self) -> Result<(), Error> {
+        let last = self.plan.iterations;
+        self.start = Instant::now();
+        self.net.clock.skip();
+        self.observe(0)?;
+        for k in 0..last {
+            self.algorithm.step(k, &mut self.workers, &mut self.net)?;
+            if let Some(observer) = &mut self.observer {
+                // This step's messages brought the reports of the step before.
+                observer.log.reports(self.net.reports())?;
+            }
+            self.observe(k + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Row and, if due, evaluation of the state after k iterations.
+    fn observe(&mut self, k: u64) -> Result<(), Error> {
+        self.net.clock.charge(crate::net::Phase::Server);
+        let evaluation = match self.plan.evaluate.due(k, self.plan.iterations) {
+            true => Some(self.evaluate(k)?),
+            false => None,
+        };
+        if let Some(Observer { log, progress }) = &mut self.observer {
+            log.row(Row {
+                iteration: k,
+                wall_time: self.start.elapsed().as_secs_f64(),
+                losses: self.net.losses(),
+                traffic: self.net.traffic(),
+                ranks: vec![],
+            });
+            if let Some(evaluation) = evaluation {
+                log.evaluation(k, evaluation)?;
+                progress.evaluation(&evaluation);
+            }
+            progress.at(k);
+        }
+        self.net.clock.skip();
+        Ok(())
+    }
+
+    fn evaluate(&mut self, k: u64) -> Result<Evaluation, Error> {
+        let Self { plan, net, workers, algorithm, shown, .. } = self;
+        net.show(k, algorithm.iterate(), shown)?;
+        if !all_finite(shown.as_slice()) {
+            return Err(Error::Diverged { rank: 0, iteration: k });
+        }
+        let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        if plan.evaluate.hypergradient_due(k, plan.iterations) {
+            let exact = evaluate::exact(net, workers.problem(), &shown.wide(), plan.workers)?;
+            evaluation.hypergradient_norm = norm(&exact.hypergradient);
+        }
+        self.evaluations.push((k, evaluation));
+        Ok(evaluation)
+    }
+
+    /// The last reports, the log, the table.
+    fn close(&mut self) -> Result<Option<Outcome>, Error> {
+        let report = self.net.report();
+        let mut mine: Vec<f64> = self.net.clock.totals().to_vec();
+        mine.extend(report.seconds.map(f64::from));
+        mine.extend([report.wire_bytes_up as f64, report.wire_bytes_down as f64]);
+        mine.push(crate::system::peak_rss_bytes() as f64);
+        let Some(ranks) = self.net.values_of_ranks(&mine)? else { return Ok(None) };
+
+        let mut reports = self.net.reports().to_vec();
+        for (report, values) in reports.iter_mut().zip(&ranks) {
+            report.seconds = std::array::from_fn(|phase| values[PHASES + phase] as f32);
+            report.wire_bytes_up = values[2 * PHASES] as u64;
+            report.wire_bytes_down = values[2 * PHASES + 1] as u64;
+        }
+        let seconds =
+            ranks.iter().map(|values| std::array::from_fn(|phase| values[phase])).collect();
+        let peak = ranks.iter().map(|values| values[2 * PHASES + 2] as u64).max();
+        let summary = self.summary(seconds, peak.unwrap_or(0));
+        if let Some(Observer { mut log, progress }) = self.observer.take() {
+            progress.finish();
+            log.reports(&reports)?;
+            log.finish(Status::Completed, "", &summary.json())?;
+            print!("{}", table(&summary));
+        }
+        Ok(Some(Outcome {
+            state_hash: summary.state_hash,
+            traffic: summary.traffic,
+            evaluations: std::mem::take(&mut self.evaluations),
+        }))
+    }
+
+    fn summary(&self, seconds: Vec<[f64; PHASES]>, peak_rss_bytes: u64) -> Summary {
+        let iterate = self.algorithm.iterate();
+        let traffic = self.net.traffic();
+        let workers = self.plan.workers;
+        let dense = dense_bytes::<F>(iterate.dims());
+        // One download an iteration: the number of iterations that were done.
+        let iterations = traffic.download_bytes / (dense * workers as u64);
+        Summary {
+            name: self.plan.name.clone(),
+            iterations,
+            workers,
+            ranks: self.net.reports().len(),
+            state_hash: xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(iterate.as_slice())),
+            traffic,
+            uncompressed_upload: iterations * workers as u64 * dense,
+            wall_seconds: self.start.elapsed().as_secs_f64(),
+            seconds,
+            peak_rss_bytes,
+            losses: self.net.losses(),
+            evaluation: self.evaluations.last().map(|&(_, evaluation)| evaluation),
+        }
+    }
+}
+
+/// A result that fails on all ranks if it fails on one, with the error of the lowest such rank.
+pub fn agreed<T>(comm: &mut dyn Comm, mine: Result<T, Error>) -> Result<T, Error> {
+    let (value, told) = match mine {
+        Ok(value) => (Some(value), Ok(())),
+        Err(error) => (None, Err(error.failure())),
+    };
+    match (agree(comm, told)?, value) {
+        (Ok(()), Some(value)) => Ok(value),
+        (Err(failure), _) => Err(Error::Agreed(failure)),
+        (Ok(()), None) => Err(NetError::Elsewhere.into()),
+    }
+}

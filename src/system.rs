@@ -1,0 +1,110 @@
+//! The machine and the libraries of a run.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use serde_json::{Value, json};
+
+unsafe extern "C" {
+    fn openblas_set_num_threads(threads: c_int);
+    fn openblas_get_corename() -> *const c_char;
+    fn openblas_get_config() -> *const c_char;
+}
+
+/// One BLAS thread: ranks are the parallelism, and the bits of a product must not depend on threads.
+pub fn use_one_blas_thread() {
+    // SAFETY: sets a number inside OpenBLAS; callable at any time.
+    unsafe { openblas_set_num_threads(1) }
+}
+
+/// Name of the kernels that OpenBLAS chose for this processor. The bits of a run depend on it.
+pub fn blas_kernels() -> String {
+    // SAFETY: returns a pointer to a static C string.
+    unsafe { CStr::from_ptr(openblas_get_corename()) }.to_string_lossy().into_owned()
+}
+
+/// Version of OpenBLAS.
+pub fn blas_version() -> String {
+    // SAFETY: returns a pointer to a static C string.
+    let config = unsafe { CStr::from_ptr(openblas_get_config()) }.to_string_lossy().into_owned();
+    config.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Version of HDF5.
+pub fn hdf5_version() -> String {
+    let (major, minor, patch) = hdf5::library_version();
+    format!("HDF5 {major}.{minor}.{patch}")
+}
+
+/// Commit that the program was built from, with a `+` if files were changed; `unknown` without git.
+pub fn git_commit() -> &'static str {
+    env!("SOBAYA_GIT_COMMIT")
+}
+
+/// Largest memory that this process has held so far, in bytes.
+pub fn peak_rss_bytes() -> u64 {
+    // SAFETY: an all-zero rusage is valid, and getrusage only writes to the one it is given.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    // Linux counts in KiB.
+    usage.ru_maxrss as u64 * 1024
+}
+
+/// CPU time of this process so far, in seconds.
+pub fn cpu_seconds() -> f64 {
+    // SAFETY: an all-zero timespec is valid, and clock_gettime only writes to the one it is given.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time);
+        time
+    };
+    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
+}
+
+/// Name of this host.
+pub fn host() -> String {
+    let read = |path| std::fs::read_to_string(path).ok().map(|name| name.trim().to_owned());
+    read("/proc/sys/kernel/hostname").unwrap_or_else(|| "unknown".into())
+}
+
+/// Model name of the processor.
+pub fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned()
+}
+
+/// What a run ran on, for its log.
+pub fn provenance(ranks: usize) -> Value {
+    let env = |name: &str| std::env::var(name).ok();
+    json!({
+        "program": "sobaya",
+        "program_version": env!("CARGO_PKG_VERSION"),
+        "git_commit": git_commit(),
+        "created": humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+        "command_line": std::env::args().collect::<Vec<_>>(),
+        "host": host(),
+        "cpu": cpu(),
+        "ranks": ranks,
+        "mpi": crate::comm::mpi::library_version(),
+        "hdf5": hdf5_version(),
+        "blas": blas_version(),
+        "blas_kernels": blas_kernels(),
+        "slurm_job_id": env("SLURM_JOB_ID"),
+    })
+}
+
+/// The same in lines, for `--version`.
+pub fn long_version() -> String {
+    format!(
+        "{} (git {})\n{}\n{}\n{} (kernels {})",
+        env!("CARGO_PKG_VERSION"),
+        git_commit(),
+        crate::comm::mpi::library_version(),
+        hdf5_version(),
+        blas_version(),
+        blas_kernels()
+    )
+}
