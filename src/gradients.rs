@@ -28,7 +28,7 @@ const PROBES: u32 = 4;
 /// grad_y g to the loss, so the others may use it.
 pub fn check(problem: &mut dyn Problem<f64>, seed: u64, worker: usize) -> [f64; 3] {
     let draw = Draw { seed, worker, iteration: 0 };
-    let mut rng = Key::shared(seed, Stream::Start).sub(1).rng();
+    let mut rng = Key::shared(seed, Stream::Start).numbered(1).rng();
     let mut normal = |v: &mut [f64], scale: f64| {
         v.iter_mut().for_each(|v| {
             let n: f64 = StandardNormal.sample(&mut rng);

@@ -45,7 +45,7 @@ impl Key {
     }
 
     /// The same draw for another `sub`.
-    pub fn sub(self, sub: u32) -> Self {
+    pub fn numbered(self, sub: u32) -> Self {
         Self { sub, ..self }
     }
 
@@ -92,7 +92,7 @@ pub struct Lanes {
 impl Lanes {
     /// The next 16 numbers, uniform on 0..2^32; the low bits are the weaker ones.
     #[inline]
-    pub fn next(&mut self) -> [u32; LANES] {
+    pub fn draw(&mut self) -> [u32; LANES] {
         let [a, b, c, d] = &mut self.state;
         let mut out = [0; LANES];
         for i in 0..LANES {
@@ -144,7 +144,7 @@ mod tests {
             word[0] ^= word[3];
             word[2] ^= t;
             word[3] = word[3].rotate_left(11);
-            assert_eq!(lanes.next()[5], expected);
+            assert_eq!(lanes.draw()[5], expected);
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
         let mut lanes = KEY.lanes();
         let mut counts = [0u32; 64];
         for _ in 0..4000 {
-            lanes.next().iter().for_each(|&v| counts[(v >> 26) as usize] += 1);
+            lanes.draw().iter().for_each(|&v| counts[(v >> 26) as usize] += 1);
         }
         let chi2: f64 = counts.iter().map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0).sum();
         assert!((30.0..110.0).contains(&chi2), "chi-square {chi2} at 63 degrees of freedom");

@@ -138,7 +138,9 @@ impl<T: Family> Registry<T> {
                     let kind = json!({ "const": entry.kind, "description": entry.summary });
                     object.entry("properties").or_insert_with(|| json!({}))["kind"] = kind;
                     let required = object.entry("required").or_insert_with(|| json!([]));
-                    required.as_array_mut().map(|keys| keys.insert(0, json!("kind")));
+                    if let Some(keys) = required.as_array_mut() {
+                        keys.insert(0, json!("kind"));
+                    }
                 }
                 schema
             })

@@ -117,9 +117,9 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         packet::write(out, header, |out| {
             for round in 0..self.rounds {
                 self.round.clear();
-                self.inner.encode(&self.remainder, key.sub(round), &mut self.round);
+                self.inner.encode(&self.remainder, key.numbered(round), &mut self.round);
                 let (packet, _) = Packet::split(&self.round).expect("a packet just written");
-                (self.inner.decode_add(packet, key.sub(round), step, &mut self.remainder))
+                (self.inner.decode_add(packet, key.numbered(round), step, &mut self.remainder))
                     .expect("a packet just written");
                 out.extend_from_slice(&self.round);
             }
@@ -144,7 +144,7 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         for round in 0..self.rounds {
             let inner;
             (inner, rest) = Packet::split(rest)?;
-            self.inner.decode_add(inner, key.sub(round), scale, out)?;
+            self.inner.decode_add(inner, key.numbered(round), scale, out)?;
         }
         DecodeError::expect("bytes after the last round", rest.len(), 0)
     }

@@ -120,7 +120,7 @@ impl Support {
         let reject_below = dim.wrapping_neg() % dim;
         let mut lanes = key.lanes();
         while missing > 0 {
-            for draw in lanes.next() {
+            for draw in lanes.draw() {
                 let product = u64::from(draw) * u64::from(dim);
                 let index = (product >> 32) as usize;
                 let (word, bit) = (&mut self.bits[index / 64], 1u64 << (index % 64));
@@ -174,17 +174,17 @@ mod tests {
 
     #[test]
     fn every_coordinate_and_pair_is_equally_likely() {
-        let (dim, count, draws) = (10, 4, 20_000u64);
+        let (dim, size, draws) = (10, 4, 20_000u64);
         let mut pairs = [[0u32; 10]; 10];
         for iteration in 0..draws {
-            let indices = subset(dim, count, iteration);
+            let indices = subset(dim, size, iteration);
             indices.iter().for_each(|&i| indices.iter().for_each(|&j| pairs[i][j] += 1));
         }
-        for i in 0..dim {
-            for j in 0..dim {
+        for (i, row) in pairs.iter().enumerate() {
+            for (j, &count) in row.iter().enumerate() {
                 let p = if i == j { 0.4 } else { 0.4 * 3.0 / 9.0 };
                 let sigma = (draws as f64 * p * (1.0 - p)).sqrt();
-                let off = (f64::from(pairs[i][j]) - draws as f64 * p).abs() / sigma;
+                let off = (f64::from(count) - draws as f64 * p).abs() / sigma;
                 assert!(off < 4.5, "({i}, {j}) is {off} standard errors off");
             }
         }

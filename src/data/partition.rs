@@ -90,7 +90,7 @@ impl Partition {
         let attempts = if self.kind == PartitionKind::Dirichlet { ATTEMPTS } else { 1 };
         let mut poorest = (0, Parts::default());
         for attempt in 0..attempts {
-            let key = Key::shared(seed, Stream::Partition).sub(attempt);
+            let key = Key::shared(seed, Stream::Partition).numbered(attempt);
             let parts: Vec<Parts> = (self.draw(labels, classes, workers, key).into_iter())
                 .enumerate()
                 .map(|(worker, samples)| {

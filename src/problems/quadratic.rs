@@ -134,7 +134,7 @@ impl<F: Scalar> Rank<F> {
         let exact: Vec<Local<f64>> = hosted
             .clone()
             .map(|worker| {
-                let own = Normals::draw(dims, key.sub(1).worker(worker));
+                let own = Normals::draw(dims, key.numbered(1).worker(worker));
                 Local::new(dims, &common, &own, kind.heterogeneity.get(), kind.mu.get())
             })
             .collect();
