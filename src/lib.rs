@@ -18,7 +18,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
-// Links the system's OpenBLAS, which also serves ndarray's products.
+// Links the system's LAPACK.
 use ndarray_linalg as _;
 
 pub mod algorithms;
@@ -35,9 +35,11 @@ pub mod log;
 pub mod net;
 pub mod packet;
 pub mod problems;
+pub mod product;
 pub mod registry;
 pub mod run;
 pub mod scalar;
+pub mod simd;
 pub mod system;
 pub mod vars;
 pub mod workers;

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 unsafe extern "C" {
     fn openblas_set_num_threads(threads: c_int);
-    fn openblas_get_corename() -> *const c_char;
     fn openblas_get_config() -> *const c_char;
 }
 
@@ -14,12 +13,6 @@ unsafe extern "C" {
 pub fn use_one_blas_thread() {
     // SAFETY: sets a number inside OpenBLAS; callable at any time.
     unsafe { openblas_set_num_threads(1) }
-}
-
-/// Name of the kernels that OpenBLAS chose for this processor. The bits of a run depend on it.
-pub fn blas_kernels() -> String {
-    // SAFETY: returns a pointer to a static C string.
-    unsafe { CStr::from_ptr(openblas_get_corename()) }.to_string_lossy().into_owned()
 }
 
 /// Version of OpenBLAS.
@@ -90,8 +83,8 @@ pub fn provenance(ranks: usize) -> Value {
         "ranks": ranks,
         "mpi": crate::comm::mpi::library_version(),
         "hdf5": hdf5_version(),
-        "blas": blas_version(),
-        "blas_kernels": blas_kernels(),
+        "product_kernels": crate::product::kernels(),
+        "lapack": blas_version(),
         "slurm_job_id": env("SLURM_JOB_ID"),
     })
 }
@@ -99,12 +92,12 @@ pub fn provenance(ranks: usize) -> Value {
 /// The same in lines, for `--version`.
 pub fn long_version() -> String {
     format!(
-        "{} (git {})\n{}\n{}\n{} (kernels {})",
+        "{} (git {})\n{}\n{}\n{} for LAPACK\nproducts by {}",
         env!("CARGO_PKG_VERSION"),
         git_commit(),
         crate::comm::mpi::library_version(),
         hdf5_version(),
         blas_version(),
-        blas_kernels()
+        crate::product::kernels()
     )
 }

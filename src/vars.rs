@@ -1,9 +1,10 @@
 //! The iterate (x, y, z) and the few vector operations that the algorithms are written in.
 //!
-//! Every operation here is a plain loop in index order or, for sums, over a fixed number of lanes:
-//! no fused multiply-add, no run-time dispatch, so its bits are the same on every machine.
+//! Every operation here is a plain loop in index order or, for sums, over a fixed number of lanes,
+//! without fused multiply-add: its bits are the same on every machine.
 
 use crate::scalar::Scalar;
+use crate::simd::vectorized;
 
 /// Lengths of the variables: x has `upper` entries; y and z have `lower` entries each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,18 +125,20 @@ impl<F: Scalar> Vars<F> {
 /// v += a u.
 pub fn add_scaled<F: Scalar>(v: &mut [F], a: F, u: &[F]) {
     assert_eq!(v.len(), u.len());
-    for (v, &u) in v.iter_mut().zip(u) {
-        *v += a * u;
-    }
+    vectorized(
+        #[inline(always)]
+        || v.iter_mut().zip(u).for_each(|(v, &u)| *v += a * u),
+    );
 }
 
 /// v = (1 - theta) v + theta u, the moving average of the momentum methods.
 pub fn average_in<F: Scalar>(v: &mut [F], theta: F, u: &[F]) {
     assert_eq!(v.len(), u.len());
     let keep = F::one() - theta;
-    for (v, &u) in v.iter_mut().zip(u) {
-        *v = keep * *v + theta * u;
-    }
+    vectorized(
+        #[inline(always)]
+        || v.iter_mut().zip(u).for_each(|(v, &u)| *v = keep * *v + theta * u),
+    );
 }
 
 /// Clip(v; rho) = v min(1, rho / |v|).
@@ -155,23 +158,30 @@ pub fn norm<F: Scalar>(v: &[F]) -> f64 {
 /// Inner product, accumulated in f64 over 16 lanes of fixed order.
 pub fn dot<F: Scalar>(u: &[F], v: &[F]) -> f64 {
     assert_eq!(u.len(), v.len());
-    let mut lanes = [0.0; 16];
-    let (u_chunks, v_chunks) = (u.chunks_exact(16), v.chunks_exact(16));
-    let (u_rest, v_rest) = (u_chunks.remainder(), v_chunks.remainder());
-    for (u, v) in u_chunks.zip(v_chunks) {
-        for (lane, (u, v)) in lanes.iter_mut().zip(u.iter().zip(v)) {
-            *lane += u.wide() * v.wide();
-        }
-    }
-    for (lane, (u, v)) in lanes.iter_mut().zip(u_rest.iter().zip(v_rest)) {
-        *lane += u.wide() * v.wide();
-    }
-    lanes.iter().sum()
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut lanes = [0.0; 16];
+            let ((u, u_rest), (v, v_rest)) = (u.as_chunks::<16>(), v.as_chunks::<16>());
+            for (u, v) in u.iter().zip(v) {
+                for (lane, (u, v)) in lanes.iter_mut().zip(u.iter().zip(v)) {
+                    *lane += u.wide() * v.wide();
+                }
+            }
+            for (lane, (u, v)) in lanes.iter_mut().zip(u_rest.iter().zip(v_rest)) {
+                *lane += u.wide() * v.wide();
+            }
+            lanes.iter().sum()
+        },
+    )
 }
 
 /// Whether every entry is finite. One pass without a branch per entry.
 pub fn all_finite<F: Scalar>(v: &[F]) -> bool {
-    v.iter().fold(true, |finite, v| finite & v.is_finite())
+    vectorized(
+        #[inline(always)]
+        || v.iter().fold(true, |finite, v| finite & v.is_finite()),
+    )
 }
 
 #[cfg(test)]

@@ -76,8 +76,7 @@ pub fn main(arguments: Arguments) -> Result<(), Error> {
         }
     }
     let machine = system::cpu();
-    let kernels =
-        format!("{}, kernels {}, 1 thread", system::blas_version(), system::blas_kernels());
+    let kernels = format!("{}, 1 thread", crate::product::kernels());
     if arguments.json {
         let rows: Vec<Value> = rows.iter().map(|row| row.json(&arguments.problem)).collect();
         return super::super::print(&format!(

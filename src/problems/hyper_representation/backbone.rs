@@ -3,12 +3,14 @@
 //! Layer l maps [in_l] to [out_l] by W_l (row-major [in_l x out_l]) and a bias; in x, W_l is followed
 //! by its bias, layer after layer.
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::product::product;
 use crate::scalar::Scalar;
+use crate::simd::vectorized;
+use crate::vars::add_scaled;
 
 /// Nonlinearity of the hidden layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,20 +26,38 @@ pub enum Activation {
 }
 
 impl Activation {
-    fn apply<F: Scalar>(self, v: F) -> F {
+    /// v = activation(v + bias), entry by entry.
+    fn apply<F: Scalar>(self, v: &mut [F], bias: &[F]) {
+        let pairs = v.iter_mut().zip(bias);
         match self {
-            Self::Tanh => v.tanh(),
-            Self::Relu => v.max(F::zero()),
-            Self::Softplus => v.max(F::zero()) + (-v.abs()).exp().ln_1p(),
+            Self::Tanh => vectorized(
+                #[inline(always)]
+                || pairs.for_each(|(v, &b)| *v = (*v + b).fast_tanh()),
+            ),
+            Self::Relu => vectorized(
+                #[inline(always)]
+                || pairs.for_each(|(v, &b)| *v = (*v + b).positive_part()),
+            ),
+            Self::Softplus => pairs.for_each(|(v, &b)| {
+                let shifted = *v + b;
+                *v = shifted.positive_part() + (-shifted.abs()).exp().ln_1p();
+            }),
         }
     }
 
-    /// The derivative as a function of the *output*, so that inputs need not be kept.
-    fn derivative<F: Scalar>(self, output: F) -> F {
+    /// signal *= activation', as a function of the *output*, so that inputs need not be kept.
+    fn pull_back<F: Scalar>(self, signal: &mut [F], output: &[F]) {
+        let pairs = signal.iter_mut().zip(output);
         match self {
-            Self::Tanh => F::one() - output * output,
-            Self::Relu => F::lit(if output > F::zero() { 1.0 } else { 0.0 }),
-            Self::Softplus => -(-output).exp_m1(),
+            Self::Tanh => vectorized(
+                #[inline(always)]
+                || pairs.for_each(|(s, &o)| *s *= F::one() - o * o),
+            ),
+            Self::Relu => vectorized(
+                #[inline(always)]
+                || pairs.for_each(|(s, &o)| *s = if o > F::zero() { *s } else { F::zero() }),
+            ),
+            Self::Softplus => pairs.for_each(|(s, &o)| *s *= -(-o).exp_m1()),
         }
     }
 }
@@ -112,11 +132,9 @@ impl Backbone {
             let (before, from_here) = buffers.outputs.split_at_mut(l);
             let input = before.last().map_or(input, |output| output.slice(s![..rows, ..]));
             let mut output = from_here[0].slice_mut(s![..rows, ..]);
-            general_mat_mul(F::one(), &input, &weights, F::zero(), &mut output);
-            for mut row in output.rows_mut() {
-                for (v, &b) in row.iter_mut().zip(bias) {
-                    *v = self.activation.apply(*v + b);
-                }
+            product(input, weights, false, output.view_mut());
+            for row in output.rows_mut() {
+                self.activation.apply(row.into_slice().expect("rows are contiguous"), bias);
             }
         }
     }
@@ -133,16 +151,14 @@ impl Backbone {
         out: &mut [F],
     ) {
         let rows = input.nrows();
-        let keep = if add { F::one() } else { F::zero() };
         let weights: Vec<ArrayView2<F>> = self.layers(x).map(|(weights, _)| weights).collect();
         let mut end = out.len();
         for l in (0..weights.len()).rev() {
             let (before, from_here) = buffers.signals.split_at_mut(l);
             let mut signal = from_here[0].slice_mut(s![..rows, ..]);
             let output = buffers.outputs[l].slice(s![..rows, ..]);
-            for (signal, &output) in signal.iter_mut().zip(output) {
-                *signal *= self.activation.derivative(output);
-            }
+            let signals = signal.as_slice_mut().expect("rows are contiguous");
+            self.activation.pull_back(signals, output.as_slice().expect("rows are contiguous"));
             let (inputs, width) = weights[l].dim();
             let start = end - (inputs + 1) * width;
             let (weights_out, bias_out) = out[start..end].split_at_mut(inputs * width);
@@ -151,16 +167,17 @@ impl Backbone {
                 0 => input,
                 _ => buffers.outputs[l - 1].slice(s![..rows, ..]),
             };
-            let mut gradient =
-                ArrayViewMut2::from_shape((inputs, width), weights_out).expect("widths fit x");
-            general_mat_mul(F::one(), &input.t(), &signal, keep, &mut gradient);
-            bias_out.iter_mut().for_each(|v| *v *= keep);
+            let gradient = ArrayViewMut2::from_shape((inputs, width), weights_out);
+            product(input.t(), signal.view(), add, gradient.expect("widths fit x"));
+            if !add {
+                bias_out.fill(F::zero());
+            }
             for row in signal.rows() {
-                bias_out.iter_mut().zip(row).for_each(|(v, &s)| *v += s);
+                add_scaled(bias_out, F::one(), row.to_slice().expect("rows are contiguous"));
             }
             if let Some(below) = before.last_mut() {
-                let mut below = below.slice_mut(s![..rows, ..]);
-                general_mat_mul(F::one(), &signal, &weights[l].t(), F::zero(), &mut below);
+                let below = below.slice_mut(s![..rows, ..]);
+                product(signal.view(), weights[l].t(), false, below);
             }
         }
     }

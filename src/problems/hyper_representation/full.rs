@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::backbone::{Backbone, Buffers};
 use super::head::{self, Head};
 use super::{CHUNK, FullSample, Shard, Split};
+use crate::product::product;
 use crate::scalar::Scalar;
 use crate::vars::add_scaled;
 
@@ -62,10 +62,10 @@ impl<'a, F: Scalar> Full<'a, F> {
     ) -> (Array2<f64>, Option<Array2<f64>>) {
         let shape = (labels.len(), self.head.classes);
         let mut p = Array2::zeros(shape);
-        self.head.scores(representation, self.weights(y), &mut p.view_mut());
+        self.head.scores(representation, self.weights(y), p.view_mut());
         let mut s = z.map(|z| {
             let mut s = Array2::zeros(shape);
-            self.head.scores(representation, self.weights(z), &mut s.view_mut());
+            self.head.scores(representation, self.weights(z), s.view_mut());
             s
         });
         for (i, &label) in labels.iter().enumerate() {
@@ -90,8 +90,8 @@ impl<'a, F: Scalar> Full<'a, F> {
     fn head_gradient(&self, representation: &Array2<f64>, m: &Array2<f64>, out: &mut [f64]) {
         let shape = (self.head.width + 1, self.head.classes);
         let out = ArrayViewMut2::from_shape(shape, out).expect("y and z have the head's shape");
-        let (mut weights, mut bias) = out.split_at(Axis(0), self.head.width);
-        general_mat_mul(1.0, &representation.t(), m, 0.0, &mut weights);
+        let (weights, mut bias) = out.split_at(Axis(0), self.head.width);
+        product(representation.t(), m.view(), false, weights);
         bias.row_mut(0).assign(&m.sum_axis(Axis(0)));
     }
 
@@ -107,10 +107,10 @@ impl<'a, F: Scalar> Full<'a, F> {
             let (r, dr) = self.residuals(phi, labels, y, z, split.len());
             match (z, dr) {
                 (Some(z), Some(dr)) => {
-                    general_mat_mul(1.0, &r, &body(z).t(), 0.0, &mut signal);
-                    general_mat_mul(1.0, &dr, &body(y).t(), 1.0, &mut signal);
+                    product(r.view(), body(z).t(), false, signal.view_mut());
+                    product(dr.view(), body(y).t(), true, signal);
                 }
-                _ => general_mat_mul(1.0, &r, &body(y).t(), 0.0, &mut signal),
+                _ => product(r.view(), body(y).t(), false, signal),
             }
             self.backbone.backward(self.x, features.view(), &mut buffers, true, out);
         }

@@ -9,9 +9,9 @@
 //! grad_y CE = Phi'R,   H_yy CE z = Phi'dR,   J z: backprop of R Z' + dR Y'
 //! ```
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
+use crate::product::product;
 use crate::scalar::Scalar;
 
 /// Shape of the head.
@@ -43,13 +43,13 @@ impl Head {
         self,
         representation: ArrayView2<'_, F>,
         weights: ArrayView2<'_, F>,
-        out: &mut ArrayViewMut2<'_, F>,
+        mut out: ArrayViewMut2<'_, F>,
     ) {
         let (weights, bias) = weights.split_at(ndarray::Axis(0), self.width);
         for mut row in out.rows_mut() {
             row.assign(&bias.row(0));
         }
-        general_mat_mul(F::one(), &representation, &weights, F::one(), out);
+        product(representation, weights, true, out);
     }
 }
 

@@ -24,7 +24,6 @@ mod head;
 
 use std::ops::Range;
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
@@ -37,6 +36,7 @@ use super::{
 use crate::config::{Count, KeyError, Positive, Share};
 use crate::data::{Dataset, Loaded, Request, Sampler, Shard, Split, load};
 use crate::key::{Key, Stream};
+use crate::product::product;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 use crate::vars::{Dims, Vars, dot};
@@ -121,22 +121,25 @@ impl ProblemKind for HyperRepresentation {
     }
 }
 
-/// The problem on random samples of MNIST's shape for one worker, for measurements: pixels are
-/// normal, labels uniform. `parameters` as in the config.
+/// The problem on random samples of MNIST's shape for one worker, for measurements: a sample is half
+/// its class's normal prototype and normal noise. `parameters` as in the config.
 pub fn synthetic<F: Scalar>(
     parameters: serde_json::Value,
     lower: usize,
     upper: usize,
 ) -> Result<Box<dyn Problem<F>>, ProblemError> {
     let kind: HyperRepresentation = crate::registry::parameters(parameters)?;
-    let mut rng = Key::shared(0, Stream::ProblemData).rng();
     let (features, classes) = (784, 10);
-    let mut split = |samples: usize| Split {
-        features: Array2::from_shape_simple_fn((samples, features), || {
-            let normal: f32 = StandardNormal.sample(&mut rng);
-            F::lit(normal.into())
-        }),
-        labels: (0..samples).map(|i| (i % classes) as u8).collect(),
+    let mut rng = Key::shared(0, Stream::ProblemData).rng();
+    let mut normal = || -> f32 { StandardNormal.sample(&mut rng) };
+    let prototypes = Array2::from_shape_simple_fn((classes, features), &mut normal);
+    let mut split = |samples: usize| {
+        let labels: Vec<u8> = (0..samples).map(|i| (i * 7 % classes) as u8).collect();
+        let features = Array2::from_shape_fn((samples, features), |(i, j)| {
+            let mean = 0.5 * prototypes[(usize::from(labels[i]), j)];
+            F::lit((mean + normal()).into())
+        });
+        Split { features, labels }
     };
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
@@ -277,7 +280,7 @@ impl<F: Scalar> Rank<F> {
         for (features, labels) in split.chunks(CHUNK) {
             self.backbone.forward(at.x(), features, &mut self.chunk);
             let mut scores = self.scores.slice_mut(s![..labels.len(), ..]);
-            self.head.scores(self.chunk.representation(labels.len()), weights, &mut scores);
+            self.head.scores(self.chunk.representation(labels.len()), weights, scores.view_mut());
             for (mut row, &label) in scores.rows_mut().into_iter().zip(labels) {
                 let row = row.as_slice_mut().expect("rows are contiguous");
                 if head::argmax(row) == usize::from(label) {
@@ -320,19 +323,19 @@ impl<F: Scalar> Problem<F> for Rank<F> {
 
         backbone.forward(at.x(), batch.features.view(), &mut batch.layers);
         head.side_by_side(at.y(), at.z(), &mut batch.heads);
-        head.scores(batch.layers.representation(rows), batch.heads.view(), &mut batch.m.view_mut());
+        head.scores(batch.layers.representation(rows), batch.heads.view(), batch.m.view_mut());
         let mut losses = batch.fill_m(classes);
 
         head.side_by_side(at.z(), at.y(), &mut batch.heads);
-        let (phi, mut signal) = batch.layers.representation_and_signal(rows);
-        let (mut products, mut bias) = batch.products.view_mut().split_at(Axis(0), head.width);
-        general_mat_mul(F::one(), &phi.t(), &batch.m, F::zero(), &mut products);
+        let (phi, signal) = batch.layers.representation_and_signal(rows);
+        let (products, mut bias) = batch.products.view_mut().split_at(Axis(0), head.width);
+        product(phi.t(), batch.m.view(), false, products);
         bias.fill(F::zero());
         for row in batch.m.rows() {
             bias.iter_mut().zip(row).for_each(|(b, &m)| *b += m);
         }
         let weights = batch.heads.slice(s![..head.width, ..]);
-        general_mat_mul(F::one(), &batch.m, &weights.t(), F::zero(), &mut signal);
+        product(batch.m.view(), weights.t(), false, signal);
 
         let (dx, dy, dz) = out.split_mut();
         backbone.backward(at.x(), batch.features.view(), &mut batch.layers, false, dx);
