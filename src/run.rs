@@ -1,5 +1,6 @@
 //! The loop: build from the plan, step, observe, stop.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -243,7 +244,8 @@ impl<'r, F: Scalar> Run<'r, F> {
             progress.finish();
             log.reports(&reports)?;
             log.finish(Status::Completed, "", &summary.json())?;
-            print!("{}", table(&summary));
+            // Whoever was to read the table may have gone away; the run is complete all the same.
+            let _ = std::io::stdout().write_all(table(&summary).as_bytes());
         }
         Ok(Some(Outcome {
             state_hash: summary.state_hash,

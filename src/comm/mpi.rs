@@ -32,6 +32,8 @@ const PANIC: i32 = 70;
 pub struct MpiComm {
     world: SimpleCommunicator,
     piece: usize,
+    /// Lengths of the messages of a gather by rank; reused.
+    lengths: Vec<u64>,
 }
 
 /// Version of the MPI library.
@@ -70,7 +72,7 @@ pub fn session(body: impl FnOnce(Result<MpiComm, WrongLauncher>) -> Exit) -> ! {
     let launched = launched_processes();
     let comm = match world.size() as usize {
         1 if launched > 1 => Err(WrongLauncher { expected: launched, library: library_version() }),
-        _ => Ok(MpiComm { world, piece: PIECE }),
+        ranks => Ok(MpiComm { world, piece: PIECE, lengths: vec![0; ranks] }),
     };
     let exit = body(comm);
     if !exit.agreed {
@@ -217,10 +219,11 @@ impl Comm for MpiComm {
             self.contribute(mine);
             return Ok(Cost { bytes: length, wait, transfer: start.elapsed() - wait });
         }
-        let mut lengths = vec![0u64; self.ranks()];
+        let mut lengths = std::mem::take(&mut self.lengths);
         self.root().gather_into_root(&length, &mut lengths[..]);
         let wait = start.elapsed();
         self.collect(mine, &lengths, inbox)?;
+        self.lengths = lengths;
         Ok(Cost { bytes: 0, wait, transfer: start.elapsed() - wait })
     }
 

@@ -149,6 +149,9 @@ impl Plan {
         let algorithms = crate::algorithms::registry();
         let problem = problems.resolve(&written.problem).map_err(|e| e.below("problem"))?;
         let algorithm = algorithms.resolve(&written.algorithm).map_err(|e| e.below("algorithm"))?;
+        if let Some(partition) = &written.partition {
+            partition.check().map_err(|e| e.below("partition"))?;
+        }
         let partition = match (problems.facts(&problem).partitioned, written.partition) {
             (true, given) => Some(given.unwrap_or_default()),
             (false, None) => None,

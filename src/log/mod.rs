@@ -75,16 +75,24 @@ pub struct Log {
 }
 
 impl Log {
-    /// Claims the output folder and writes config.json and an empty log.
+    /// Claims the output folder and writes config.json and an empty log. A folder that could not
+    /// be filled is left without a claim.
     pub fn create(folder: &Path, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
         files::create_folder(folder)?;
         let config = serde_json::to_string_pretty(&plan.resolved).unwrap_or_default() + "\n";
         files::claim(folder, "config.json", config.as_bytes())?;
-        let header = Header::new(plan, ranks);
+        Self::open(folder, plan, ranks).inspect_err(|_| {
+            for name in ["log.journal", "config.json"] {
+                let _ = std::fs::remove_file(folder.join(name));
+            }
+        })
+    }
+
+    fn open(folder: &Path, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
         let mut log = Self {
             folder: folder.to_owned(),
             journal: journal::Journal::create(&folder.join("log.journal"))?,
-            header,
+            header: Header::new(plan, ranks),
             built_at_bytes: 0,
             built_at: Instant::now(),
             every: plan.log.every.get() as u64,

@@ -51,39 +51,52 @@ impl<'a, F: Scalar> Full<'a, F> {
             .expect("y and z have the head's shape")
     }
 
-    /// (P - T) / B [samples x classes]; given z also P o (S - rowsum(P o S)) / B.
+    /// Phi V + bias [samples x classes].
+    fn scores(&self, representation: ArrayView2<f64>, v: &[f64]) -> Array2<f64> {
+        let mut scores = Array2::zeros((representation.nrows(), self.head.classes));
+        self.head.scores(representation, self.weights(v), scores.view_mut());
+        scores
+    }
+
+    /// P = softmax(Phi Y + bias) [samples x classes].
+    fn probabilities(&self, representation: ArrayView2<f64>, y: &[f64]) -> Array2<f64> {
+        let mut p = self.scores(representation, y);
+        for row in p.rows_mut() {
+            head::softmax(row.into_slice().expect("rows are contiguous"));
+        }
+        p
+    }
+
+    /// R = (P - T) / B, of a chunk of B = `samples` samples.
     fn residuals(
         &self,
         representation: ArrayView2<f64>,
         labels: &[u8],
         y: &[f64],
-        z: Option<&[f64]>,
         samples: usize,
-    ) -> (Array2<f64>, Option<Array2<f64>>) {
-        let shape = (labels.len(), self.head.classes);
-        let mut p = Array2::zeros(shape);
-        self.head.scores(representation, self.weights(y), p.view_mut());
-        let mut s = z.map(|z| {
-            let mut s = Array2::zeros(shape);
-            self.head.scores(representation, self.weights(z), s.view_mut());
-            s
-        });
-        for (i, &label) in labels.iter().enumerate() {
-            let mut row = p.row_mut(i);
-            let row = row.as_slice_mut().expect("rows are contiguous");
-            head::softmax(row, label);
-            if let Some(s) = &mut s {
-                let mut s = s.row_mut(i);
-                head::softmax_derivative(row, s.as_slice_mut().expect("rows are contiguous"));
-            }
-            head::residual(row, label);
+    ) -> Array2<f64> {
+        let mut p = self.probabilities(representation, y);
+        for (row, &label) in p.rows_mut().into_iter().zip(labels) {
+            head::residual(row.into_slice().expect("rows are contiguous"), label);
         }
-        let scale = 1.0 / samples as f64;
-        p *= scale;
-        if let Some(s) = &mut s {
-            *s *= scale;
+        p / samples as f64
+    }
+
+    /// dR = P o (S - rowsum(P o S)) / B for S = Phi Z + bias.
+    fn curvature(
+        &self,
+        representation: ArrayView2<f64>,
+        y: &[f64],
+        z: &[f64],
+        samples: usize,
+    ) -> Array2<f64> {
+        let p = self.probabilities(representation, y);
+        let mut s = self.scores(representation, z);
+        for (s, p) in s.rows_mut().into_iter().zip(p.rows()) {
+            let s = s.into_slice().expect("rows are contiguous");
+            head::softmax_derivative(p.to_slice().expect("rows are contiguous"), s);
         }
-        (p, s)
+        s / samples as f64
     }
 
     /// out = Phi'M with the bias below it.
@@ -95,23 +108,19 @@ impl<'a, F: Scalar> Full<'a, F> {
         bias.row_mut(0).assign(&m.sum_axis(Axis(0)));
     }
 
-    /// out += backprop of R Z' + dR Y' (lower level) or of R Y' (upper level, no z).
-    fn backprop(&self, lower: bool, y: &[f64], z: Option<&[f64]>, out: &mut [f64]) {
-        let split = if lower { &self.shard.lower } else { &self.shard.upper };
+    /// out += backprop of what `signal(representation, labels)` says of each chunk of a split.
+    fn backprop(
+        &self,
+        split: &Split<F>,
+        out: &mut [f64],
+        signal: impl Fn(ArrayView2<f64>, &[u8], ArrayViewMut2<f64>),
+    ) {
         let mut buffers = self.buffers.borrow_mut();
-        let body = |v| self.weights(v).slice_move(s![..self.head.width, ..]);
         for (features, labels) in split.chunks(CHUNK) {
             let features = features.mapv(F::wide);
             self.backbone.forward(self.x, features.view(), &mut buffers);
-            let (phi, mut signal) = buffers.representation_and_signal(labels.len());
-            let (r, dr) = self.residuals(phi, labels, y, z, split.len());
-            match (z, dr) {
-                (Some(z), Some(dr)) => {
-                    product(r.view(), body(z).t(), false, signal.view_mut());
-                    product(dr.view(), body(y).t(), true, signal);
-                }
-                _ => product(r.view(), body(y).t(), false, signal),
-            }
+            let (representation, chunk_signal) = buffers.representation_and_signal(labels.len());
+            signal(representation, labels, chunk_signal);
             self.backbone.backward(self.x, features.view(), &mut buffers, true, out);
         }
     }
@@ -120,27 +129,36 @@ impl<'a, F: Scalar> Full<'a, F> {
 impl<F: Scalar> FullSample for Full<'_, F> {
     fn lower_gradient(&self, y: &[f64], out: &mut [f64]) {
         let labels = &self.shard.lower.labels;
-        let (r, _) = self.residuals(self.lower.view(), labels, y, None, labels.len());
+        let r = self.residuals(self.lower.view(), labels, y, labels.len());
         self.head_gradient(&self.lower, &r, out);
         add_scaled(out, self.l2, y);
     }
 
     fn lower_hessian(&self, y: &[f64], v: &[f64], out: &mut [f64]) {
-        let labels = &self.shard.lower.labels;
-        let (r, dr) = self.residuals(self.lower.view(), labels, y, Some(v), labels.len());
-        self.head_gradient(&self.lower, &dr.unwrap_or(r), out);
+        let dr = self.curvature(self.lower.view(), y, v, self.shard.lower.len());
+        self.head_gradient(&self.lower, &dr, out);
         add_scaled(out, self.l2, v);
     }
 
     fn upper_gradient(&self, y: &[f64], out: &mut [f64]) {
         let labels = &self.shard.upper.labels;
-        let (r, _) = self.residuals(self.upper.view(), labels, y, None, labels.len());
+        let r = self.residuals(self.upper.view(), labels, y, labels.len());
         self.head_gradient(&self.upper, &r, out);
     }
 
     fn hypergradient(&self, y: &[f64], z: &[f64], out: &mut [f64]) {
+        let body = |v| self.weights(v).slice_move(s![..self.head.width, ..]);
+        let Shard { lower, upper, .. } = self.shard;
         out.fill(0.0);
-        self.backprop(true, y, Some(z), out);
-        self.backprop(false, y, None, out);
+        self.backprop(lower, out, |phi, labels, mut signal| {
+            let r = self.residuals(phi, labels, y, lower.len());
+            let dr = self.curvature(phi, y, z, lower.len());
+            product(r.view(), body(z).t(), false, signal.view_mut());
+            product(dr.view(), body(y).t(), true, signal);
+        });
+        self.backprop(upper, out, |phi, labels, signal| {
+            let r = self.residuals(phi, labels, y, upper.len());
+            product(r.view(), body(y).t(), false, signal);
+        });
     }
 }

@@ -53,17 +53,17 @@ impl Head {
     }
 }
 
-/// Turns scores [classes] into probabilities; returns the cross-entropy of `label`.
-pub fn softmax<F: Scalar>(scores: &mut [F], label: u8) -> F {
+/// Turns scores [classes] into probabilities; returns log sum exp of the scores, from which the
+/// cross-entropy of a label is this less the label's score.
+pub fn softmax<F: Scalar>(scores: &mut [F]) -> F {
     let max = scores.iter().fold(F::neg_infinity(), |max, &v| if v > max { v } else { max });
-    let at_label = scores[usize::from(label)] - max;
     let mut sum = F::zero();
     for v in scores.iter_mut() {
         *v = (*v - max).exp();
         sum += *v;
     }
     scores.iter_mut().for_each(|v| *v /= sum);
-    sum.ln() - at_label
+    max + sum.ln()
 }
 
 /// p -> p - onehot(label), the derivative of the cross-entropy with respect to the scores.

@@ -237,7 +237,8 @@ impl<F: Scalar> Batch<F> {
             let row = row.as_slice_mut().expect("rows are contiguous");
             let (y_part, z_part) = row.split_at_mut(classes);
             let label = self.labels[i];
-            let loss = head::softmax(y_part, label).wide();
+            let score = y_part[usize::from(label)];
+            let loss = (head::softmax(y_part) - score).wide();
             if i < self.lower {
                 lower_loss += loss;
                 head::softmax_derivative(y_part, z_part);
@@ -286,7 +287,8 @@ impl<F: Scalar> Rank<F> {
                 if head::argmax(row) == usize::from(label) {
                     correct += 1.0;
                 }
-                loss += head::softmax(row, label).wide();
+                let score = row[usize::from(label)];
+                loss += (head::softmax(row) - score).wide();
             }
         }
         (loss, correct)
