@@ -63,7 +63,11 @@ mod x86 {
         add: bool,
         mut out: ArrayViewMut2<'_, F>,
     ) {
-        if out.is_empty() {
+        if out.is_empty() || a.is_empty() {
+            // The sum over nothing; the kernels leave `out` alone then.
+            if !add {
+                out.fill(F::zero());
+            }
             return;
         }
         let one = F::one();

@@ -25,6 +25,8 @@ pub const PIECE: usize = 1 << 30;
 const CHAIN_FROM: usize = 32 << 10;
 /// Length of a segment on the chain.
 const SEGMENT: usize = 16 << 10;
+/// No bytes, at a real address.
+const NOTHING: &[u8] = [0u8; 1].split_at(0).0;
 /// Exit code of a panic.
 const PANIC: i32 = 70;
 
@@ -153,13 +155,13 @@ impl MpiComm {
         if lengths.iter().all(|&length| length as usize <= share) {
             let others = &mut inbox.bytes[mine.len()..];
             let mut to = PartitionMut::new(others, counts, displacements);
-            self.root().gather_varcount_into_root(&[0u8; 0][..], &mut to);
+            self.root().gather_varcount_into_root(NOTHING, &mut to);
             return Ok(());
         }
         let mut heads = vec![];
         resize(&mut heads, counts.iter().map(|&count| count as usize).sum());
         let mut to = PartitionMut::new(&mut heads[..], &counts[..], &displacements[..]);
-        self.root().gather_varcount_into_root(&[0u8; 0][..], &mut to);
+        self.root().gather_varcount_into_root(NOTHING, &mut to);
         for rank in 1..self.ranks() {
             let message = &mut inbox.bytes[inbox.ends[rank - 1]..inbox.ends[rank]];
             let (at, count) = (displacements[rank] as usize, counts[rank] as usize);
@@ -175,7 +177,7 @@ impl MpiComm {
     /// Another rank's end of a gather.
     fn contribute(&self, mine: &[u8]) {
         let (head, rest) = mine.split_at(mine.len().min(self.share()));
-        self.root().gather_varcount_into(head);
+        self.root().gather_varcount_into(if head.is_empty() { NOTHING } else { head });
         for piece in rest.chunks(self.piece) {
             self.root().send(piece);
         }

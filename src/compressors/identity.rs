@@ -54,6 +54,7 @@ impl<F: Scalar> Compressor<F> for Identity {
     ) -> Result<(), DecodeError> {
         let Packet { header, payload } = packet;
         DecodeError::expect("compressor", header.compressor.into(), WIRE.into())?;
+        DecodeError::expect("index code", header.index_code.into(), 0)?;
         DecodeError::expect("value code", header.value_code.into(), F::BYTES)?;
         DecodeError::expect("dim", header.dim, out.len())?;
         DecodeError::expect("count", header.count, out.len())?;

@@ -137,6 +137,7 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         let dim = out.len();
         DecodeError::expect("compressor", header.compressor.into(), WIRE.into())?;
         DecodeError::expect("index code", header.index_code.into(), INDEX_PACKETS.into())?;
+        DecodeError::expect("value code", header.value_code.into(), 0)?;
         DecodeError::expect("dim", header.dim, dim)?;
         DecodeError::expect("count", header.count, self.rounds as usize)?;
         let unbias = 1.0 / ((1.0 + self.inner_omega(dim)) * (1.0 - self.left_over(dim)));

@@ -1,6 +1,7 @@
 //! Reading a config file and applying `--set key.path=value`.
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -16,12 +17,13 @@ const MAX_BYTES: u64 = 1 << 20;
 pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
     let name = path.display().to_string();
     let read = |source| ConfigError::Read { path: name.clone(), source };
-    let size = std::fs::metadata(path).map_err(read)?.len();
-    if size > MAX_BYTES {
-        let problem = format!("it has {size} bytes, a config has at most {MAX_BYTES}");
+    let mut bytes = vec![];
+    let file = std::fs::File::open(path).map_err(read)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let problem = format!("it is longer than {MAX_BYTES} bytes, which no config is");
         return Err(ConfigError::Syntax { path: name, problem });
     }
-    let bytes = std::fs::read(path).map_err(read)?;
     let Strict(value) = serde_json::from_slice(&bytes)
         .map_err(|e| ConfigError::Syntax { path: name.clone(), problem: e.to_string() })?;
     if !value.is_object() {

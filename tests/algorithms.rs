@@ -1,0 +1,249 @@
+//! Every registered algorithm follows its listing, counts its bytes, and on heterogeneous workers
+//! reaches what theory says: error feedback the uncompressed accuracy, compression alone not.
+
+mod common;
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use common::{SEED, alone, assert_all_kinds, compressor, distance, packed, problem, run};
+use sobaya::algorithms::{self, AlgorithmContext};
+use sobaya::net::Net;
+use sobaya::problems::Draw;
+use sobaya::run::Outcome;
+use sobaya::scalar::Scalar;
+use sobaya::vars::{Vars, norm};
+use sobaya::workers::Workers;
+
+const WORKERS: usize = 8;
+const STEPS: [f64; 3] = [0.002, 0.01, 0.01];
+/// p and q of the quadratic problem by default.
+const DIMS: [u64; 2] = [40, 60];
+
+/// An algorithm's parameters with the step sizes of all tests.
+fn algorithm(kind: &str, more: Value) -> Value {
+    let [alpha, beta, gamma] = STEPS;
+    let mut config = json!({ "kind": kind, "alpha": alpha, "beta": beta, "gamma": gamma });
+    for (key, value) in more.as_object().expect("an object") {
+        config[key] = value.clone();
+    }
+    config
+}
+
+/// Parameters of every registered algorithm, with its moving average's weight.
+fn examples(theta: f64) -> Vec<Value> {
+    let examples = vec![
+        algorithm("soba", json!({})),
+        algorithm("c-soba", json!({})),
+        algorithm("cm-soba", json!({ "theta": theta })),
+        algorithm("ef-soba", json!({ "theta": theta })),
+        algorithm("ef-soba", json!({ "theta": theta, "momentum": "worker" })),
+    ];
+    assert_all_kinds(&algorithms::registry(), &examples);
+    examples
+}
+
+fn rand_k() -> Value {
+    json!({ "kind": "rand-k", "ratio": 0.1 })
+}
+
+fn is_compressed(algorithm: &Value) -> bool {
+    algorithms::registry().facts(algorithm).compressed
+}
+
+/// A run on the quadratic problem, workers heterogeneous, directions without noise.
+fn config(algorithm: &Value, compressor: &Value, precision: &str, iterations: u64) -> Value {
+    let mut config = json!({ "name": "test", "precision": precision, "workers": WORKERS,
+        "iterations": iterations, "problem": { "kind": "quadratic", "heterogeneity": 1 },
+        "algorithm": algorithm, "evaluate": { "every": iterations / 40, "hypergradient": true } });
+    if is_compressed(algorithm) {
+        config["compressor"] = compressor.clone();
+    }
+    config
+}
+
+fn outcome(algorithm: &Value, compressor: &Value, precision: &str, iterations: u64) -> Outcome {
+    run(config(algorithm, compressor, precision, iterations))
+}
+
+/// |grad Phi| that 20,000 iterations settle at: root mean square over the last quarter of runs from
+/// these many seeds.
+fn reached(algorithm: Value, compressor: Value, seeds: u64) -> f64 {
+    let mut norms = vec![];
+    for seed in 0..seeds {
+        let mut config = config(&algorithm, &compressor, "f64", 20_000);
+        config["seed"] = json!(seed);
+        let last = run(config).evaluations.into_iter().filter(|(k, _)| *k > 15_000);
+        norms.extend(last.map(|(_, evaluation)| evaluation.hypergradient_norm));
+    }
+    let reached = norm(&norms) / (norms.len() as f64).sqrt();
+    println!("{algorithm} with {compressor}: {reached:.3e}");
+    reached
+}
+
+static SOBA: LazyLock<f64> = LazyLock::new(|| reached(algorithm("soba", json!({})), rand_k(), 1));
+static CM_SOBA: LazyLock<f64> =
+    LazyLock::new(|| reached(algorithm("cm-soba", json!({ "theta": 0.1 })), rand_k(), 3));
+
+#[test]
+fn error_feedback_reaches_the_uncompressed_accuracy() {
+    for momentum in ["server", "worker"] {
+        let ef_soba = algorithm("ef-soba", json!({ "theta": 0.1, "momentum": momentum }));
+        let reached = reached(ef_soba, rand_k(), 1);
+        assert!(reached < 1.5 * *SOBA, "momentum at the {momentum}: {reached}, soba {}", *SOBA);
+    }
+}
+
+#[test]
+fn compression_alone_stalls() {
+    let c_soba = reached(algorithm("c-soba", json!({})), rand_k(), 1);
+    for reached in [c_soba, *CM_SOBA] {
+        assert!(reached > 20.0 * *SOBA, "{reached}, soba {}", *SOBA);
+    }
+}
+
+/// Where compression alone stalls, |grad Phi| is as the square root of omega: 9 for one round, and
+/// s^3 / (1 - s^3) with s = 0.9 for three.
+#[test]
+fn more_rounds_stall_lower_by_the_square_root_of_their_variance() {
+    let rounds = json!({ "kind": "multi-step", "rounds": 3, "inner": rand_k() });
+    let reached = reached(algorithm("cm-soba", json!({ "theta": 0.1 })), rounds, 3);
+    let theory = (0.729f64 / 0.271 / 9.0).sqrt();
+    let seen = reached / *CM_SOBA;
+    assert!((seen / theory - 1.0).abs() < 0.15, "{seen} of one round's, theory {theory}");
+}
+
+#[test]
+fn every_algorithm_descends() {
+    for algorithm in examples(0.1) {
+        for precision in ["f32", "f64"] {
+            let outcome = outcome(&algorithm, &rand_k(), precision, 4000);
+            let norms: Vec<f64> =
+                outcome.evaluations.iter().map(|(_, e)| e.hypergradient_norm).collect();
+            let (first, last) = (norms[0], norms[norms.len() - 1]);
+            assert!(last < 0.2 * first, "{algorithm}, {precision}: {first} to {last}");
+        }
+    }
+}
+
+#[test]
+fn traffic_is_the_length_of_the_packets() {
+    let iterations = 40;
+    let dense = |bytes: u64| bytes * (DIMS[0] + 2 * DIMS[1]) + 3 * 16;
+    let blocks = [DIMS[0], DIMS[1], DIMS[1]];
+    for algorithm in examples(0.1) {
+        let sent = match is_compressed(&algorithm) {
+            false => dense(4),
+            true => {
+                let mut compressor = compressor::<f32>(&rand_k());
+                let mut length =
+                    |d| packed(&mut *compressor, &vec![1.0; d as usize], common::key(0)).len();
+                blocks.iter().map(|&d| length(d) as u64).sum()
+            }
+        };
+        let messages = iterations * WORKERS as u64;
+        let traffic = outcome(&algorithm, &rand_k(), "f32", iterations).traffic;
+        assert_eq!(traffic.upload_bytes, messages * sent, "{algorithm}");
+        assert_eq!(traffic.download_bytes, messages * dense(4), "{algorithm}");
+        let traffic = outcome(&algorithm, &rand_k(), "f64", iterations).traffic;
+        assert_eq!(traffic.download_bytes, messages * dense(8), "{algorithm}");
+    }
+}
+
+fn noisy() -> Value {
+    json!({ "kind": "quadratic", "heterogeneity": 1, "noise": 0.1 })
+}
+
+/// (x, y, z) after some iterations on the noisy quadratic problem.
+fn iterate<F: Scalar>(algorithm: &Value, compressors: &Value, iterations: u64) -> Vars<f64> {
+    let problem = problem::<F>(&noisy(), WORKERS, 0..WORKERS);
+    let start = problem.start();
+    let comm = &mut alone();
+    let compressors = [0, 1, 2].map(|_| compressor(compressors));
+    let mut net = Net::<F>::new(comm, WORKERS, start.dims(), SEED, 0, compressors);
+    let context = AlgorithmContext { start, hosted: net.hosted(), bounds: net.bounds() };
+    let algorithm = algorithms::registry().build::<F>(algorithm, context);
+    let mut algorithm = algorithm.expect("an example builds");
+    let mut workers = Workers::new(problem);
+    for k in 0..iterations {
+        algorithm.step(k, &mut workers, &mut net).expect("the only rank");
+    }
+    algorithm.iterate().wide()
+}
+
+#[test]
+fn precisions_agree_to_single_precision() {
+    for algorithm in examples(0.1) {
+        let single = iterate::<f32>(&algorithm, &rand_k(), 20);
+        let double = iterate::<f64>(&algorithm, &rand_k(), 20);
+        let off = distance(single.as_slice(), double.as_slice());
+        assert!(off > 0.0 && off < 2e-6, "{algorithm}: {off:e}");
+    }
+}
+
+/// SOBA with a moving average of the hypergradient, written out.
+fn by_hand(theta: f64, rho: f64, iterations: u64) -> Vars<f64> {
+    let mut problem = problem::<f64>(&noisy(), WORKERS, 0..WORKERS);
+    let mut v = problem.start();
+    let mut h = vec![0.0; v.x().len()];
+    for iteration in 0..iterations {
+        let mut mean = Vars::<f64>::zeros(v.dims());
+        for worker in 0..WORKERS {
+            let mut d = Vars::zeros(v.dims());
+            problem.directions(Draw { seed: SEED, worker, iteration }, &v, &mut d);
+            for (mean, d) in mean.as_mut_slice().iter_mut().zip(d.as_slice()) {
+                *mean += d / WORKERS as f64;
+            }
+        }
+        let (x, y, z) = v.split_mut();
+        for j in 0..x.len() {
+            h[j] = (1.0 - theta) * h[j] + theta * mean.x()[j];
+            x[j] -= STEPS[0] * h[j];
+        }
+        for j in 0..y.len() {
+            y[j] -= STEPS[1] * mean.y()[j];
+            z[j] -= STEPS[2] * mean.z()[j];
+        }
+        let length = z.iter().map(|z| z * z).sum::<f64>().sqrt();
+        z.iter_mut().for_each(|z| *z *= (rho / length).min(1.0));
+    }
+    v
+}
+
+#[test]
+fn without_compression_every_algorithm_is_its_listing() {
+    let identity = json!({ "kind": "identity" });
+    for (theta, rho) in [(1.0, 1e9), (0.3, 1e9), (0.3, 0.5)] {
+        let averaged = by_hand(theta, rho, 300);
+        let plain = by_hand(1.0, rho, 300);
+        let length = norm(averaged.z());
+        assert!(
+            rho > 1.0 || (length / rho - 1.0).abs() < 1e-12,
+            "the clip does not bind: {length}"
+        );
+        for mut algorithm in examples(theta) {
+            algorithm["rho"] = json!(rho);
+            let expected = if algorithm["theta"].is_null() { &plain } else { &averaged };
+            let found = iterate::<f64>(&algorithm, &identity, 300);
+            let off = distance(found.as_slice(), expected.as_slice());
+            assert!(off < 1e-12, "{algorithm}: {off:e}");
+        }
+    }
+}
+
+#[test]
+fn c_soba_without_compression_is_soba_to_the_bit() {
+    let identity = json!({ "kind": "identity" });
+    for precision in ["f32", "f64"] {
+        let [soba, c_soba, with_rand_k] =
+            [("soba", &identity), ("c-soba", &identity), ("c-soba", &rand_k())].map(
+                |(kind, compressor)| {
+                    outcome(&algorithm(kind, json!({})), compressor, precision, 200)
+                },
+            );
+        assert_eq!(soba.state_hash, c_soba.state_hash, "{precision}");
+        assert_eq!(soba.traffic, c_soba.traffic, "{precision}");
+        assert_ne!(soba.state_hash, with_rand_k.state_hash, "{precision}");
+    }
+}

@@ -1,0 +1,397 @@
+//! Bad configs, data and output folders: the right exit code, one message that names the culprit,
+//! and nothing written.
+
+mod process;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use flate2::{Compression, write::GzEncoder};
+use process::{files, finish, mnist_small, mpirun, quadratic, sobaya, text, write};
+use serde_json::{Value, json};
+
+/// Stands for a run without launcher where a number of ranks is asked for.
+const ALONE: usize = 0;
+
+/// `command` ends with this code and one message with these words, on each of these numbers of
+/// ranks, and leaves `folder` as it is.
+fn refused(folder: &Path, arguments: &[&str], ranks: &[usize], code: i32, words: &[&str]) {
+    let before = files(folder);
+    for &ranks in ranks {
+        let mut command = sobaya(arguments);
+        command.current_dir(folder);
+        let command = if ranks == ALONE { command } else { mpirun(ranks, &command) };
+        let finished = finish(command);
+        let what = format!("{arguments:?} on {ranks} ranks, {words:?}: {}", finished.err);
+        assert_eq!(finished.code, code, "{what}");
+        let [message] = finished.messages()[..] else { panic!("{what}") };
+        assert!(words.iter().all(|word| message.contains(word)), "{what}");
+        assert!(ranks != ALONE || finished.err.lines().count() == 1, "{what}");
+        assert!(before == files(folder), "{what}\nthe folder has changed");
+    }
+}
+
+/// A config with the value of a dotted key changed, or removed if `value` is empty.
+fn changed(config: &Value, key: &str, value: &str) -> Value {
+    let mut config = config.clone();
+    let (parent, last) = key.rsplit_once('.').unwrap_or(("", key));
+    let path = parent.split('.').filter(|part| !part.is_empty());
+    let object = path.fold(&mut config, |at, part| &mut at[part]);
+    match value {
+        "" => drop(object.as_object_mut().expect("an object").remove(last)),
+        _ => object[last] = serde_json::from_str(value).expect("JSON"),
+    }
+    config
+}
+
+/// Key, value, and further words of the message about a run on images. Empty: the key is removed.
+const ON_IMAGES: &[(&str, &str, &[&str])] = &[
+    ("iteratons", "5", &["`iteratons`", "did you mean \"iterations\"?"]),
+    ("problem.hiden", "[5]", &["`problem.hiden`", "did you mean \"hidden\"?"]),
+    ("partition.concentrate", "1", &["`partition.concentrate`", "\"concentration\""]),
+    ("algorithm.alhpa", "1", &["`algorithm.alhpa`", "did you mean \"alpha\"?"]),
+    ("compressor.rate", "1", &["`compressor.rate`", "did you mean \"ratio\"?"]),
+    ("evaluate", r#"{"evry": 5}"#, &["`evaluate.evry`", "did you mean \"every\"?"]),
+    ("log", r#"{"timing": 5}"#, &["`log.timing`", "every, timing_every"]),
+    ("name", "5", &["`name`"]),
+    ("name", r#""a/b""#, &["`name`", "a/b"]),
+    ("name", r#""""#, &["`name`"]),
+    ("name", "", &["`name`", "missing"]),
+    ("seed", "-1", &["`seed`", "-1"]),
+    ("precision", r#""f16""#, &["`precision`", "f16", "f64"]),
+    ("workers", r#""eight""#, &["`workers`", "eight"]),
+    ("workers", "0", &["`workers`", "from 1", "found 0"]),
+    ("workers", "1.5", &["`workers`", "whole number"]),
+    ("workers", "1e10", &["`workers`", "1e9"]),
+    ("workers", "1000", &["`partition`", "fewer workers"]),
+    ("iterations", "0", &["`iterations`", "found 0"]),
+    ("iterations", "", &["`iterations`", "missing"]),
+    ("algorithm", "", &["`algorithm`", "missing"]),
+    ("algorithm", "7", &["`algorithm`", "object"]),
+    ("algorithm.kind", "", &["`algorithm.kind`", "missing"]),
+    ("algorithm.kind", r#""ef-sobaa""#, &["`algorithm.kind`", "did you mean \"ef-soba\"?"]),
+    ("algorithm.alpha", "", &["`algorithm`", "missing", "`alpha`"]),
+    ("algorithm.alpha", "0", &["`algorithm.alpha`", "above 0"]),
+    ("algorithm.beta", r#""0.1""#, &["`algorithm.beta`", "0.1"]),
+    ("algorithm.theta", "2", &["`algorithm.theta`", "at most 1", "found 2"]),
+    ("algorithm.momentum", r#""both""#, &["`algorithm.momentum`", "both", "worker"]),
+    ("compressor", "", &["`compressor`", "missing", "ef-soba"]),
+    ("compressor.kind", r#""randk""#, &["`compressor.kind`", "did you mean \"rand-k\"?"]),
+    ("compressor.ratio", "0", &["`compressor.ratio`", "above 0"]),
+    ("compressor.ratio", "-1", &["`compressor.ratio`", "-1"]),
+    ("compressor.ratio", "2", &["`compressor.ratio`", "at most 1"]),
+    (
+        "compressor",
+        r#"{"x": {"kind": "identity"}, "y": {"kind": "identity"}}"#,
+        &["`compressor.z`", "missing"],
+    ),
+    (
+        "compressor",
+        r#"{"kind": "multi-step", "rounds": 2, "inner": {"kind": "top-k", "ratio": 0.1}}"#,
+        &["`compressor.inner.kind`", "biased"],
+    ),
+    (
+        "compressor",
+        r#"{"kind": "multi-step", "rounds": 0, "inner": {"kind": "identity"}}"#,
+        &["`compressor.rounds`", "0"],
+    ),
+    (
+        "algorithm",
+        r#"{"kind": "soba", "alpha": 1, "beta": 1, "gamma": 1}"#,
+        &["`compressor`", "uncompressed"],
+    ),
+    ("problem.kind", r#""quadratc""#, &["`problem.kind`", "did you mean \"quadratic\"?"]),
+    ("problem.dataset", r#""mnst""#, &["`problem.dataset`", "mnst", "mnist-small"]),
+    ("problem.hidden", "[]", &["`problem.hidden`", "at least one"]),
+    ("problem.hidden", "[16, 0]", &["`problem.hidden[1]`", "found 0"]),
+    ("problem.validation_fraction", "1", &["`problem.validation_fraction`", "below 1"]),
+    ("partition.kind", r#""idd""#, &["`partition.kind`", "idd", "iid"]),
+    ("evaluate", r#"{"hypergradient": 0}"#, &["`evaluate.hypergradient`", "1 or more"]),
+    (
+        "problem",
+        r#"{"kind": "hyper-representation", "dataset": "mnist-small", "sampler": "slice",
+            "batch_lower": 10000}"#,
+        &["`problem.batch_lower`", "10000", "slice"],
+    ),
+];
+
+/// The same about a run on the quadratic.
+const ON_QUADRATIC: &[(&str, &str, &[&str])] = &[
+    ("partition", r#"{"kind": "iid"}"#, &["`partition`", "quadratic"]),
+    ("problem.heterogeneity", "-1", &["`problem.heterogeneity`", "0 or more"]),
+    ("problem.dim_lower", "0", &["`problem.dim_lower`", "found 0"]),
+];
+
+#[test]
+fn bad_keys_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (config, cases) in [(mnist_small(), ON_IMAGES), (quadratic(), ON_QUADRATIC)] {
+        for (i, (key, value, words)) in cases.iter().enumerate() {
+            let path = write(folder.path(), &changed(&config, key, value));
+            refused(folder.path(), &["check", text(&path)], &[ALONE], 2, words);
+            if i % 15 == 0 {
+                refused(folder.path(), &["run", text(&path)], &[ALONE, 3], 2, words);
+            }
+        }
+    }
+}
+
+/// A key that the kind of partition does not use, or lacks.
+#[test]
+fn a_partition_has_the_keys_of_its_kind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for partition in [r#"{"kind": "iid", "concentration": 1}"#, r#"{"kind": "dirichlet"}"#] {
+        let path = write(folder.path(), &changed(&mnist_small(), "partition", partition));
+        let words = ["`partition.concentration`"];
+        refused(folder.path(), &["check", text(&path)], &[ALONE], 2, &words);
+    }
+}
+
+/// More than a packet, or any machine, holds: a key is to blame, not the allocator.
+#[test]
+fn sizes_beyond_all_machines_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (config, key, value) in [
+        (mnist_small(), "problem.hidden", "[1e9]"),
+        (mnist_small(), "problem.hidden", "[1e9, 1e9, 1e9]"),
+        (mnist_small(), "problem.batch_lower", "1e9"),
+        (quadratic(), "problem.dim_upper", "1e9"),
+        (quadratic(), "problem.dim_lower", "1e9"),
+    ] {
+        let path = write(folder.path(), &changed(&config, key, value));
+        refused(folder.path(), &["check", text(&path)], &[ALONE], 2, &["`problem"]);
+    }
+}
+
+#[test]
+fn files_that_are_no_config_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = quadratic().to_string();
+    let with_alpha = |alpha| good.replace("\"alpha\":0.002", &format!("\"alpha\":{alpha}"));
+    let depth_bomb = format!("{}1{}", r#"{"problem":"#.repeat(10_000), "}".repeat(10_000));
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", vec![], "EOF"),
+        ("array", b"[1, 2]".into(), "top level"),
+        ("nan", with_alpha("NaN").into(), "column"),
+        ("infinite", with_alpha("1e999").into(), "out of range"),
+        ("twice", with_alpha("1,\"alpha\":1").into(), "`alpha` stands twice"),
+        ("comma", good.replace('}', ",}").into(), "trailing comma"),
+        ("tail", format!("{good}{good}").into(), "trailing"),
+        ("deep", depth_bomb.into(), "recursion"),
+        ("mark", [b"\xef\xbb\xbf", good.as_bytes()].concat(), "line 1"),
+        ("latin", good.replace("quadratic", "\u{1}").into_bytes(), "control character"),
+        ("bytes", [b"{\"name\": \"\xff\"".as_slice(), b"}"].concat(), "line 1"),
+        ("huge", format!("{}{good}", " ".repeat(2 << 20)).into(), "at most"),
+    ];
+    for (name, bytes, words) in cases {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("a writable folder");
+        refused(folder.path(), &["check", text(&path)], &[ALONE], 2, &[text(&path), words]);
+    }
+    let path = folder.path().join("nowhere");
+    refused(folder.path(), &["run", text(&path)], &[ALONE, 3], 2, &[text(&path), "No such file"]);
+    refused(folder.path(), &["check", "."], &[ALONE], 2, &["config .", "directory"]);
+}
+
+/// A device or pipe has no size to go by; the memory that reading may take is bounded here.
+#[test]
+fn a_config_without_end_is_not_read_to_the_end() {
+    let limited =
+        format!("ulimit -v 4000000; exec {} check /dev/zero", env!("CARGO_BIN_EXE_sobaya"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &limited]).env("OPENBLAS_NUM_THREADS", "1");
+    let finished = finish(shell);
+    assert_eq!(finished.code, 2, "{}", finished.err);
+    assert!(finished.err.contains("at most"), "{}", finished.err);
+}
+
+#[test]
+fn bad_arguments_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), &quadratic());
+    let path = text(&path);
+    let run = |further: &[&str], ranks: &[usize], words: &[&str]| {
+        let arguments = [&["run", path], further].concat();
+        refused(folder.path(), &arguments, ranks, 2, words);
+    };
+    run(&["--set", "seed"], &[ALONE, 3], &["--set seed", "no `=`"]);
+    run(&["--set", "algorithm..alpha=1"], &[ALONE], &["--set algorithm..alpha=1", "empty"]);
+    run(&["--set", "seed.x=1"], &[ALONE], &["`seed`"]);
+    run(&["--set", "workers=2"], &[3], &["3 ranks for 2 workers"]);
+}
+
+#[test]
+fn a_deep_override_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), &quadratic());
+    let deep = format!("{}a=1", "a.".repeat(65_000));
+    refused(folder.path(), &["check", text(&path), "--set", &deep], &[ALONE], 2, &[]);
+}
+
+#[test]
+fn output_folders_that_cannot_be_used_are_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write(folder.path(), &quadratic());
+    let used = folder.path().join("used");
+    let run = ["run", text(&path), "--out", text(&used)];
+    finish(sobaya(&run)).well();
+    refused(folder.path(), &run, &[ALONE, 3], 5, &[text(&used), "already holds a run"]);
+
+    // Each file of a run marks the folder as taken.
+    for file in ["config.json", "log.h5", "log.journal"] {
+        let taken = folder.path().join(format!("with {file}"));
+        fs::create_dir(&taken).expect("a folder");
+        fs::write(taken.join(file), "").expect("a writable folder");
+        refused(folder.path(), &["run", text(&path), "--out", text(&taken)], &[ALONE], 5, &[file]);
+    }
+    let below_a_file = path.join("out");
+    let run = ["run", text(&path), "--out", text(&below_a_file)];
+    refused(folder.path(), &run, &[ALONE, 3], 5, &[text(&below_a_file)]);
+    refused(
+        folder.path(),
+        &["run", text(&path), "--out", text(&path)],
+        &[ALONE],
+        5,
+        &[text(&path)],
+    );
+}
+
+mod data {
+    use super::*;
+
+    const BYTE: u8 = 0x08;
+    const FLOAT: u8 = 0x0d;
+    const TRAIN: &str = "train-images-idx3-ubyte";
+    const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
+    const TEST: &str = "t10k-images-idx3-ubyte";
+    const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
+
+    fn idx(kind: u8, sizes: &[u32], body: impl IntoIterator<Item = u8>) -> Vec<u8> {
+        let mut bytes = vec![0, 0, kind, sizes.len() as u8];
+        sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+        bytes.extend(body);
+        bytes
+    }
+
+    /// Samples of 2 x 2 pixels, all different.
+    fn images(count: u32) -> Vec<u8> {
+        idx(BYTE, &[count, 2, 2], (0..4 * count).map(|i| (i * 37) as u8))
+    }
+
+    fn labels(count: u32) -> Vec<u8> {
+        idx(BYTE, &[count], (0..count).map(|i| (i % 3) as u8))
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(vec![], Compression::default());
+        encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory")
+    }
+
+    fn cut(mut bytes: Vec<u8>, from_end: usize) -> Vec<u8> {
+        bytes.truncate(bytes.len() - from_end);
+        bytes
+    }
+
+    fn flip(mut bytes: Vec<u8>, from_end: usize) -> Vec<u8> {
+        let at = bytes.len() - from_end;
+        bytes[at] ^= 0x55;
+        bytes
+    }
+
+    fn lengthen(bytes: Vec<u8>) -> Vec<u8> {
+        [&bytes[..], &[0]].concat()
+    }
+
+    /// Writes a good data set; the config of a run on it.
+    fn good(folder: &Path) -> Value {
+        let mnist = folder.join("data/mnist");
+        let _ = fs::remove_dir_all(&mnist);
+        fs::create_dir_all(&mnist).expect("a folder");
+        for (name, bytes) in [(TRAIN, images(64)), (TRAIN_LABELS, labels(64)), (TEST, images(12))] {
+            fs::write(mnist.join(name), bytes).expect("a writable folder");
+        }
+        fs::write(mnist.join(format!("{TEST_LABELS}.gz")), gzip(&labels(12))).expect("a file");
+        let mut config = mnist_small();
+        config["problem"]["dataset"] = json!("mnist");
+        config["partition"] = json!({ "kind": "iid" });
+        config["workers"] = json!(3);
+        config["iterations"] = json!(2);
+        config
+    }
+
+    #[test]
+    fn bad_files_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = write(folder.path(), &good(folder.path()));
+        let run = ["run", text(&config), "--data", "data", "--out", "out"];
+        let mut command = sobaya(&run);
+        command.current_dir(folder.path());
+        finish(command).well();
+        fs::remove_dir_all(folder.path().join("out")).expect("the output of the good run");
+
+        let float = |value: f32| {
+            let pixels = (0..4 * 64).map(|i| if i == 77 { value } else { 0.5 });
+            idx(FLOAT, &[64, 2, 2], pixels.flat_map(f32::to_be_bytes))
+        };
+        // The file, its bytes, whether they are gzipped, and a word of the message.
+        let cases: Vec<(&str, Vec<u8>, bool, &str)> = vec![
+            (TRAIN, vec![], false, "ends within"),
+            (TRAIN, b"<html>not found</html>".into(), false, "not an idx file"),
+            (TRAIN, labels(64), false, "not an idx file"),
+            (TRAIN_LABELS, images(64), false, "not an idx file"),
+            (TRAIN, cut(images(64), 1), false, "ends within image 63 of 64"),
+            (TRAIN, cut(images(64), 262), false, "header"),
+            (TRAIN, lengthen(images(64)), false, "left behind"),
+            (TRAIN_LABELS, lengthen(labels(64)), false, "left behind"),
+            (TRAIN, images(63), false, "63 images, expected 64"),
+            (TRAIN_LABELS, labels(65), false, "64 images, expected 65"),
+            (TRAIN_LABELS, idx(BYTE, &[u32::MAX], [0; 64]), false, "ends within label 64"),
+            (TRAIN, idx(BYTE, &[64, u32::MAX, u32::MAX], [0; 64]), false, "entries in a sample"),
+            (TRAIN, idx(BYTE, &[64, 0, 2], []), false, "entries in a sample"),
+            (TEST, idx(BYTE, &[12, 2, 3], [0; 72]), false, "6 entries in an image, expected 4"),
+            (TRAIN, float(f32::NAN), false, "image 19 holds a value that is not finite"),
+            (TRAIN, float(f32::INFINITY), false, "entry 1"),
+            (TEST_LABELS, idx(BYTE, &[12], [3; 12]), false, "label 3 of sample 0"),
+            (TRAIN, cut(gzip(&images(64)), 20), true, "ends within"),
+            (TRAIN, cut(gzip(&images(64)), 1), true, "ends within"),
+            (TRAIN, flip(gzip(&images(64)), 100), true, ""),
+            (TRAIN, flip(gzip(&images(64)), 6), true, "corrupt"),
+            (TRAIN, gzip(&lengthen(images(64))), true, "left behind"),
+            (TEST, gzip(&cut(images(12), 3)), true, "ends within image 11 of 12"),
+        ];
+        for (i, (name, bytes, gzipped, word)) in cases.into_iter().enumerate() {
+            good(folder.path());
+            let mut file = folder.path().join("data/mnist").join(name);
+            if gzipped || name == TEST_LABELS {
+                let _ = fs::remove_file(&file);
+                file.set_extension("gz");
+            }
+            fs::write(&file, bytes).expect("a writable folder");
+            // A count that differs from the other file's may be either one's fault.
+            let named = if word.contains("expected 65") { TRAIN } else { name };
+            let ranks: &[usize] = if i % 8 == 0 { &[ALONE, 3] } else { &[ALONE] };
+            refused(folder.path(), &run, ranks, 3, &[named, word]);
+        }
+
+        let file = folder.path().join("data/mnist").join(TRAIN);
+        fs::remove_file(&file).expect("a file");
+        refused(folder.path(), &run, &[ALONE, 3], 3, &[TRAIN, "not found"]);
+        fs::create_dir(&file).expect("a folder");
+        refused(folder.path(), &run, &[ALONE], 3, &[TRAIN, "directory"]);
+        let check = ["check", text(&config), "--data", "data"];
+        refused(folder.path(), &check, &[ALONE], 3, &[TRAIN, "directory"]);
+    }
+
+    #[test]
+    fn bytes_behind_a_gzip_stream_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = write(folder.path(), &good(folder.path()));
+        let file = folder.path().join("data/mnist").join(format!("{TEST_LABELS}.gz"));
+        let bytes = [gzip(&labels(12)), b"more of something else".into()].concat();
+        fs::write(file, bytes).expect("a writable folder");
+        let run = ["run", text(&config), "--data", "data", "--out", "out"];
+        refused(folder.path(), &run, &[ALONE], 3, &[TEST_LABELS]);
+    }
+}

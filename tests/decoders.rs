@@ -1,0 +1,199 @@
+//! Hostile bytes at every registered compressor's decoder: it returns an error or a sum, never
+//! panics, and allocates no more than the receiver's own vector takes.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use serde_json::{Value, json};
+
+use common::{compressor, compressor_examples, key, normal, packed};
+use sobaya::packet::{DecodeError, HEADER, Packet};
+use sobaya::scalar::Scalar;
+
+/// The system's allocator, counting what each thread asks for.
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: hands everything to the system's allocator; the counter is a thread's own number.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + layout.size());
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const DIM: usize = 100;
+
+/// Decodes bytes as a receiver of vectors of length `dim` does.
+fn decode<F: Scalar>(config: &Value, bytes: &[u8], dim: usize) -> Result<(), DecodeError> {
+    let mut compressor = compressor::<F>(config);
+    let mut out = vec![F::zero(); dim];
+    let before = ALLOCATED.get();
+    let result = Packet::split(bytes).and_then(|(packet, rest)| {
+        compressor.decode_add(packet, key(0), F::one(), &mut out)?;
+        DecodeError::expect("bytes behind the packet", rest.len(), 0)
+    });
+    let allocated = ALLOCATED.get() - before;
+    assert!(allocated <= size_of_val(&out[..]) + 64, "{config}: {allocated} bytes for {dim}");
+    result
+}
+
+fn valid<F: Scalar>(config: &Value) -> Vec<u8> {
+    packed(&mut *compressor::<F>(config), &normal::<F>(DIM, 1), key(0))
+}
+
+/// The packet with another payload, its header made to fit the length.
+fn with_payload(packet: &[u8], payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_le_bytes();
+    [&packet[..HEADER - 4], &length, payload].concat()
+}
+
+/// Runs `body` for every example in both precisions.
+macro_rules! for_each_decoder {
+    ($config:ident, $valid:ident, $decode:ident => $body:block) => {
+        for $config in &compressor_examples() {
+            {
+                let ($valid, $decode) = (valid::<f32>($config), decode::<f32>);
+                $body
+            }
+            let ($valid, $decode) = (valid::<f64>($config), decode::<f64>);
+            $body
+        }
+    };
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for_each_decoder!(config, packet, decode => {
+        assert_eq!(decode(config, &packet, DIM), Ok(()), "{config}");
+        for end in 0..packet.len() {
+            assert!(decode(config, &packet[..end], DIM).is_err(), "{config}: {end} bytes");
+        }
+        let payload = &packet[HEADER..];
+        for end in 0..payload.len() {
+            let short = with_payload(&packet, &payload[..end]);
+            assert!(decode(config, &short, DIM).is_err(), "{config}: {end} bytes of payload");
+        }
+        let long = with_payload(&packet, &[payload, &[0]].concat());
+        assert!(decode(config, &long, DIM).is_err(), "{config}: a byte too many");
+    });
+}
+
+#[test]
+fn every_flipped_bit_of_a_header_is_an_error() {
+    let mut accepted = vec![];
+    for_each_decoder!(config, packet, decode => {
+        for bit in 0..8 * HEADER {
+            let mut flipped = packet.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if decode(config, &flipped, DIM).is_ok() {
+                accepted.push(format!("{config}: bit {} of byte {}", bit % 8, bit / 8));
+            }
+        }
+    });
+    assert!(accepted.is_empty(), "accepted: {accepted:#?}");
+}
+
+#[test]
+fn another_dimension_precision_or_compressor_is_an_error() {
+    for_each_decoder!(config, packet, decode => {
+        for dim in [0, 1, DIM - 1, DIM + 1, 10 * DIM] {
+            assert!(decode(config, &packet, dim).is_err(), "{config}: into [{dim}]");
+        }
+        for other in compressor_examples().iter().filter(|other| *other != config) {
+            assert!(decode(other, &packet, DIM).is_err(), "{config} read as {other}");
+        }
+    });
+    for config in compressor_examples() {
+        assert!(decode::<f32>(&config, &valid::<f64>(&config), DIM).is_err(), "{config}");
+        assert!(decode::<f64>(&config, &valid::<f32>(&config), DIM).is_err(), "{config}");
+    }
+}
+
+#[test]
+fn claims_of_a_huge_vector_are_refused_before_anything_is_allocated() {
+    for_each_decoder!(config, packet, decode => {
+        for words in [&[4][..], &[8], &[4, 8], &[12], &[4, 8, 12]] {
+            let mut huge = packet.clone();
+            words.iter().for_each(|&at| huge[at..at + 4].fill(0xff));
+            assert!(decode(config, &huge, DIM).is_err(), "{config}: words at {words:?}");
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        for_each_decoder!(config, packet, decode => {
+            prop_assert!(decode(config, &bytes, DIM).is_err());
+            // Behind a true header: whatever it decodes to, it returns.
+            let dressed = with_payload(&packet, &bytes);
+            let fits = dressed.len() == packet.len();
+            prop_assert!(fits || decode(config, &dressed, DIM).is_err());
+        });
+    }
+
+    #[test]
+    fn damaged_packets_are_decoded_or_refused(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+    ) {
+        for_each_decoder!(config, packet, decode => {
+            let mut damaged = packet.clone();
+            for (at, byte) in &damage {
+                damaged[at.index(packet.len())] = *byte;
+            }
+            let same_head = damaged[..HEADER] == packet[..HEADER];
+            prop_assert!(decode(config, &damaged, DIM).is_err() || same_head, "{config}");
+        });
+    }
+
+    #[test]
+    fn payloads_of_the_right_length_do_not_panic(
+        bytes in prop::collection::vec(any::<u8>(), 2 * (HEADER + 8 * DIM)),
+    ) {
+        for_each_decoder!(config, packet, decode => {
+            let payload = &bytes[..packet.len() - HEADER];
+            // Raw values may be any bits; positions and nested packets may not.
+            let raw = config["kind"] == "identity" || config["kind"] == "rand-k";
+            prop_assert_eq!(decode(config, &with_payload(&packet, payload), DIM).is_ok(), raw);
+        });
+    }
+
+    #[test]
+    fn top_k_takes_ascending_positions_below_the_dimension_alone(
+        mut positions in prop::collection::vec(0..DIM as u32 + 2, 10),
+        sorted in any::<bool>(),
+    ) {
+        if sorted {
+            positions.sort_unstable();
+        }
+        let config = json!({ "kind": "top-k", "ratio": 0.1 });
+        let packet = valid::<f64>(&config);
+        let bytes: Vec<u8> = positions.iter().flat_map(|p| p.to_le_bytes()).collect();
+        let forged = with_payload(&packet, &[&bytes[..], &packet[HEADER + 40..]].concat());
+        let legal = positions.windows(2).all(|pair| pair[0] < pair[1])
+            && positions.iter().all(|&p| (p as usize) < DIM);
+        prop_assert_eq!(decode::<f64>(&config, &forged, DIM).is_ok(), legal);
+    }
+}

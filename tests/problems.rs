@@ -1,0 +1,289 @@
+//! Every registered problem's directions are derivatives of its losses: by finite differences, by
+//! closed form, by an independent evaluation of the losses; and the exact hypergradient is exact.
+
+mod common;
+
+use std::ops::Range;
+
+use ndarray::{Array1, Array2};
+use ndarray_linalg::Solve;
+use serde_json::{Value, json};
+
+use common::hyper_dual::{self, Batch};
+use common::{
+    SEED, alone, assert_all_kinds, distance, normal, on_ranks, problem, uncompressed_net,
+};
+use sobaya::evaluate::{self, Exact};
+use sobaya::gradients;
+use sobaya::problems::{self, Draw, FullSample, LocalMetrics, Losses, Problem};
+use sobaya::vars::{Block, Dims, Vars, add_scaled, dot, norm};
+
+/// Parameters of every registered problem.
+fn examples() -> Vec<Value> {
+    let quadratic = |noise: f64| {
+        json!({ "kind": "quadratic", "dim_upper": 12, "dim_lower": 9, "heterogeneity": 0.7,
+            "noise": noise })
+    };
+    let mut examples = vec![quadratic(0.0), quadratic(0.3)];
+    for activation in ["tanh", "relu", "softplus"] {
+        for hidden in [json!([5]), json!([6, 4])] {
+            examples.push(json!({ "kind": "hyper-representation", "dataset": "mnist-small",
+                "hidden": hidden, "activation": activation, "batch_lower": 8, "batch_upper": 6 }));
+        }
+    }
+    examples[2]["sampler"] = json!("slice");
+    assert_all_kinds(&problems::registry(), &examples);
+    examples
+}
+
+#[test]
+fn directions_agree_with_finite_differences() {
+    for config in examples() {
+        let mut problem = problem::<f64>(&config, 4, 1..3);
+        for worker in [1, 2] {
+            let off = gradients::check(&mut *problem, SEED, worker);
+            assert!(off.iter().all(|&off| off < 1e-6), "{config}, worker {worker}: {off:?}");
+        }
+    }
+}
+
+/// A problem with one of its directions 1e-4 too long.
+struct Wrong {
+    problem: Box<dyn Problem<f64>>,
+    block: Block,
+}
+
+impl Problem<f64> for Wrong {
+    fn dims(&self) -> Dims {
+        self.problem.dims()
+    }
+    fn start(&self) -> Vars<f64> {
+        self.problem.start()
+    }
+    fn directions(&mut self, draw: Draw, at: &Vars<f64>, out: &mut Vars<f64>) -> Losses {
+        let losses = self.problem.directions(draw, at, out);
+        out.block_mut(self.block).iter_mut().for_each(|d| *d *= 1.0 + 1e-4);
+        losses
+    }
+    fn metrics(&mut self, worker: usize, at: &Vars<f64>) -> LocalMetrics {
+        self.problem.metrics(worker, at)
+    }
+    fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a> {
+        self.problem.full(worker, x)
+    }
+    fn footprint(&self, workers: Range<usize>) -> usize {
+        self.problem.footprint(workers)
+    }
+}
+
+#[test]
+fn the_check_finds_a_direction_that_is_slightly_wrong() {
+    for config in examples() {
+        for block in Block::ALL {
+            let mut wrong = Wrong { problem: problem(&config, 4, 1..3), block };
+            let off = gradients::check(&mut wrong, SEED, 1)[block as usize];
+            assert!(off > 10.0 * gradients::TOLERANCE, "{config}, {}: {off:e}", block.name());
+        }
+    }
+}
+
+/// A quadratic problem's matrices and vectors, found out by probing.
+struct Probed {
+    h: Array2<f64>,
+    j: Array2<f64>,
+    b: Array1<f64>,
+    t: Array1<f64>,
+    q: Array1<f64>,
+    mu: f64,
+}
+
+impl Probed {
+    fn of(problem: &dyn Problem<f64>, worker: usize) -> Self {
+        let Dims { upper: p, lower: q } = problem.dims();
+        let unit = |len: usize, at: usize| -> Vec<f64> {
+            (0..len).map(|i| f64::from(u8::from(i == at))).collect()
+        };
+        let vector = |len: usize, write: &dyn Fn(&mut [f64])| {
+            let mut out = vec![f64::NAN; len];
+            write(&mut out);
+            Array1::from(out)
+        };
+        let (x, y) = (vec![0.0; p], vec![0.0; q]);
+        let at_zero = problem.full(worker, &x);
+        let b = -vector(q, &|out| at_zero.lower_gradient(&y, out));
+        let upper = vector(p, &|out| at_zero.hypergradient(&y, &y, out));
+        let mut h = Array2::zeros((q, q));
+        for (i, mut column) in h.columns_mut().into_iter().enumerate() {
+            column.assign(&vector(q, &|out| at_zero.lower_hessian(&y, &unit(q, i), out)));
+        }
+        let mut j = Array2::zeros((q, p));
+        for (i, mut column) in j.columns_mut().into_iter().enumerate() {
+            let x = unit(p, i);
+            let moved = problem.full(worker, &x);
+            column.assign(&-(vector(q, &|out| moved.lower_gradient(&y, out)) + &b));
+        }
+        let x = unit(p, 0);
+        let moved = problem.full(worker, &x);
+        let mu = vector(p, &|out| moved.hypergradient(&y, &y, out))[0] - upper[0];
+        let t = -vector(q, &|out| at_zero.upper_gradient(&y, out));
+        Self { h, j, b, t, q: upper, mu }
+    }
+
+    fn mean(all: &[Self]) -> Self {
+        let share = 1.0 / all.len() as f64;
+        let vector = |part: fn(&Self) -> &Array1<f64>| {
+            all.iter().fold(0.0 * part(&all[0]), |sum, one| sum + share * part(one))
+        };
+        let matrix = |part: fn(&Self) -> &Array2<f64>| {
+            all.iter().fold(0.0 * part(&all[0]), |sum, one| sum + share * part(one))
+        };
+        let (b, t, q) = (vector(|one| &one.b), vector(|one| &one.t), vector(|one| &one.q));
+        Self { h: matrix(|one| &one.h), j: matrix(|one| &one.j), b, t, q, mu: all[0].mu }
+    }
+
+    /// D_x, D_y, D_z at a point, and f and g.
+    fn directions(&self, x: &[f64], y: &[f64], z: &[f64]) -> ([Vec<f64>; 3], Losses) {
+        let array = |v: &[f64]| Array1::from(v.to_vec());
+        let (x, y, z) = (array(x), array(y), array(z));
+        let away = &y - &self.t;
+        let losses = Losses {
+            upper: 0.5 * away.dot(&away) + 0.5 * self.mu * x.dot(&x) + self.q.dot(&x),
+            lower: 0.5 * y.dot(&self.h.dot(&y)) - y.dot(&(self.j.dot(&x) + &self.b)),
+        };
+        let dx = self.mu * &x + &self.q - self.j.t().dot(&z);
+        let dy = self.h.dot(&y) - self.j.dot(&x) - &self.b;
+        let dz = self.h.dot(&z) + away;
+        ([dx, dy, dz].map(|d| d.to_vec()), losses)
+    }
+
+    fn solution(&self, x: &[f64]) -> Exact {
+        let target = self.j.dot(&Array1::from(x.to_vec())) + &self.b;
+        let y = self.h.solve(&target).expect("H is regular");
+        let z = -self.h.solve(&(&y - &self.t)).expect("H is regular");
+        let (y, z) = (y.to_vec(), z.to_vec());
+        let ([hypergradient, ..], _) = self.directions(x, &y, &z);
+        Exact { y, z, hypergradient }
+    }
+}
+
+#[test]
+fn the_quadratic_has_its_closed_form() {
+    let (workers, config) = (5, &examples()[0]);
+    let mut all = problem::<f64>(config, workers, 0..workers);
+    let locals: Vec<Probed> = (0..workers).map(|worker| Probed::of(&*all, worker)).collect();
+    assert!(distance(&locals[0].b.to_vec(), &locals[1].b.to_vec()) > 0.1, "equal workers");
+
+    let mut at = Vars::zeros(all.dims());
+    at.as_mut_slice().copy_from_slice(&normal::<f64>(all.dims().total(), 2));
+    for (worker, local) in locals.iter().enumerate() {
+        let mut out = Vars::zeros(all.dims());
+        let losses = all.directions(Draw { seed: SEED, worker, iteration: 0 }, &at, &mut out);
+        let (expected, expected_losses) = local.directions(at.x(), at.y(), at.z());
+        for block in Block::ALL {
+            assert!(distance(out.block(block), &expected[block as usize]) < 1e-10);
+        }
+        assert!((losses.upper / expected_losses.upper - 1.0).abs() < 1e-10);
+        assert!((losses.lower / expected_losses.lower - 1.0).abs() < 1e-10);
+    }
+
+    let expected = Probed::mean(&locals).solution(at.x());
+    let found = on_ranks(2, |comm| {
+        let mut net = uncompressed_net::<f64>(comm, workers, at.dims());
+        let mine = problem::<f64>(config, workers, net.hosted());
+        evaluate::exact(&mut net, &*mine, &at, workers).expect("no rank is gone")
+    });
+    for found in found {
+        assert!(distance(&found.y, &expected.y) < 1e-10);
+        assert!(distance(&found.z, &expected.z) < 1e-10);
+        assert!(distance(&found.hypergradient, &expected.hypergradient) < 1e-10);
+    }
+}
+
+#[test]
+fn hyper_representation_agrees_with_derivatives_of_its_losses_by_dual_numbers() {
+    for (activation, hidden) in [("tanh", vec![3]), ("relu", vec![4, 3]), ("softplus", vec![3, 2])]
+    {
+        let config = json!({ "kind": "hyper-representation", "dataset": "mnist-small", "l2": 0.05,
+            "hidden": hidden, "activation": activation, "batch_lower": 5, "batch_upper": 4 });
+        let mut problem = problem::<f64>(&config, 3, 1..2);
+        let mut at = problem.start();
+        let shift = normal::<f64>(at.dims().total(), 3);
+        add_scaled(at.as_mut_slice(), 0.2, &shift);
+        let draw = Draw { seed: SEED, worker: 1, iteration: 9 };
+        let mut out = Vars::zeros(at.dims());
+        let losses = problem.directions(draw, &at, &mut out);
+
+        let batch = Batch::draw(draw, 3, [5, 4]);
+        let (expected, expected_losses) =
+            hyper_dual::directions(&batch, activation, &hidden, 0.05, &at);
+        for block in Block::ALL {
+            let off = distance(out.block(block), expected.block(block));
+            assert!(off < 1e-10, "{activation} {hidden:?}, {}: {off:e}", block.name());
+        }
+        assert!((losses.upper / expected_losses.upper - 1.0).abs() < 1e-10, "{activation}");
+        assert!((losses.lower / expected_losses.lower - 1.0).abs() < 1e-10, "{activation}");
+    }
+}
+
+/// Mean over the workers of what each one writes.
+fn mean(
+    problem: &dyn Problem<f64>,
+    workers: usize,
+    x: &[f64],
+    len: usize,
+    local: impl Fn(&dyn FullSample, &mut [f64]),
+) -> Vec<f64> {
+    let mut mean = vec![0.0; len];
+    for worker in 0..workers {
+        let mut out = vec![f64::NAN; len];
+        local(&*problem.full(worker, x), &mut out);
+        add_scaled(&mut mean, 1.0 / workers as f64, &out);
+    }
+    mean
+}
+
+#[test]
+fn the_exact_hypergradient_is_that_of_the_solved_lower_level() {
+    let config = json!({ "kind": "hyper-representation", "dataset": "mnist-small", "hidden": [8] });
+    let workers = 2;
+    let mut problem = problem::<f64>(&config, workers, 0..workers);
+    let start = problem.start();
+    let Dims { upper: p, lower: q } = start.dims();
+    let (comm, mut at) = (&mut alone(), start.clone());
+    let mut net = uncompressed_net::<f64>(comm, workers, at.dims());
+    let Exact { y, z, hypergradient } =
+        evaluate::exact(&mut net, &*problem, &at, workers).expect("one rank");
+
+    let zero = vec![0.0; q];
+    let mean = |len, local: &dyn Fn(&dyn FullSample, &mut [f64])| {
+        mean(&*problem, workers, start.x(), len, local)
+    };
+    let gradient = norm(&mean(q, &|full, out| full.lower_gradient(&y, out)));
+    let scale = norm(&mean(q, &|full, out| full.lower_gradient(&zero, out)));
+    assert!(gradient < 2e-11 * scale, "|grad_y g| = {gradient:e} of {scale}");
+    let upper = mean(q, &|full, out| full.upper_gradient(&y, out));
+    let mut residual = mean(q, &|full, out| full.lower_hessian(&y, &z, out));
+    add_scaled(&mut residual, 1.0, &upper);
+    assert!(norm(&residual) < 2e-11 * norm(&upper), "{:e}", norm(&residual) / norm(&upper));
+    assert!(
+        distance(&mean(p, &|full, out| full.hypergradient(&y, &z, out)), &hypergradient) < 1e-12
+    );
+
+    // Phi along a random direction.
+    let mut direction = normal::<f64>(p, 4);
+    let length = norm(&direction);
+    direction.iter_mut().for_each(|u| *u /= length);
+    let step = 1e-3;
+    let mut phi = |step: f64| {
+        let (x, ..) = at.split_mut();
+        x.copy_from_slice(start.x());
+        add_scaled(x, step, &direction);
+        let exact = evaluate::exact(&mut net, &*problem, &at, workers).expect("one rank");
+        at.block_mut(Block::Y).copy_from_slice(&exact.y);
+        let metrics = evaluate::metrics(&mut net, &mut *problem, &at, workers);
+        metrics.expect("one rank").validation_loss
+    };
+    let difference = (phi(step) - phi(-step)) / (2.0 * step);
+    let slope = dot(&hypergradient, &direction);
+    assert!((difference / slope - 1.0).abs() < 1e-5, "{difference} by difference, {slope} exactly");
+}
