@@ -20,8 +20,6 @@ pub enum Error {
         "{ranks} ranks for {workers} workers: each rank hosts at least one; start at most {workers} ranks, or raise the config key `workers`"
     )]
     TooManyRanks { ranks: usize, workers: usize },
-    #[error("config key `{key}`: {problem}")]
-    TooLarge { key: &'static str, problem: String },
     #[error(transparent)]
     Launcher(#[from] WrongLauncher),
     #[error(
@@ -63,7 +61,7 @@ impl Error {
     /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::TooManyRanks { .. } | Self::TooLarge { .. } => 2,
+            Self::Config(_) | Self::TooManyRanks { .. } => 2,
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,

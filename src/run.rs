@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::algorithms::{self, Algorithm, AlgorithmContext};
 use crate::comm::{Comm, Placement, agree};
 use crate::compressors::{self, Compressor, Identity};
-use crate::config::{Plan, Precision};
+use crate::config::{KeyError, Plan, Precision};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
@@ -15,7 +15,7 @@ use crate::log::{Log, Progress, Row, Status, Summary, table};
 use crate::net::{Net, NetError, PHASES, Traffic};
 use crate::problems::{self, Problem, ProblemContext};
 use crate::scalar::Scalar;
-use crate::vars::{Dims, Vars, all_finite, norm};
+use crate::vars::{Block, Dims, Vars, all_finite, norm};
 use crate::workers::Workers;
 
 /// What a finished run leaves in memory; at the server.
@@ -44,13 +44,24 @@ pub fn run(
     }
 }
 
-/// The most bytes that a packet's length field can count.
-const MAX_PACKET: usize = u32::MAX as usize;
-
-/// The compressors of x, y and z.
-pub fn compressors<F: Scalar>(plan: &Plan) -> Result<[Box<dyn Compressor<F>>; 3], Error> {
-    let build = |b: usize| compressors::registry().build::<F>(&plan.compressors[b], ());
-    Ok([build(0)?, build(1)?, build(2)?])
+/// The compressors of x, y and z, for vectors of these lengths.
+pub fn compressors<F: Scalar>(
+    plan: &Plan,
+    dims: Dims,
+) -> Result<[Box<dyn Compressor<F>>; 3], Error> {
+    let build = |block: Block| -> Result<_, KeyError> {
+        let compressor =
+            compressors::registry().build::<F>(&plan.compressors[block as usize], ())?;
+        let bytes = compressor.max_packet(dims.blocks()[block as usize]);
+        // A packet counts its bytes in 32 bits.
+        if u32::try_from(bytes).is_err() {
+            let problem =
+                format!("a packet of {} has {bytes} bytes, at most 4 GiB fit", block.name());
+            return Err(KeyError::value("compressor", problem));
+        }
+        Ok(compressor)
+    };
+    Ok([build(Block::X)?, build(Block::Y)?, build(Block::Z)?])
 }
 
 /// The rank's part of the plan's problem.
@@ -66,20 +77,7 @@ pub fn problem<F: Scalar>(
         partition: plan.partition.as_ref(),
         folder,
     };
-    let problem = problems::registry().build::<F>(&plan.problem, context)?;
-    check_dims::<F>(problem.dims())?;
-    Ok(problem)
-}
-
-/// Packets count entries and bytes in 32 bits.
-fn check_dims<F: Scalar>(dims: Dims) -> Result<(), Error> {
-    let largest = dims.upper.max(dims.lower);
-    // The longest code of an entry: a position and a value.
-    if largest.checked_mul(4 + F::BYTES).is_none_or(|bytes| bytes > MAX_PACKET / 2) {
-        let problem = format!("a variable of {largest} entries does not fit a packet of 4 GiB");
-        return Err(Error::TooLarge { key: "problem", problem });
-    }
-    Ok(())
+    Ok(problems::registry().build::<F>(&plan.problem, context)?)
 }
 
 /// Bytes of the packets of one worker's vector at most.
@@ -102,6 +100,8 @@ struct Run<'r, F> {
     shown: Vars<F>,
     observer: Option<Observer>,
     start: Instant,
+    /// Iterations completed.
+    done: u64,
     evaluations: Vec<(u64, Evaluation)>,
 }
 
@@ -137,7 +137,7 @@ impl<'r, F: Scalar> Run<'r, F> {
 
         let dims = problem.dims();
         let start = problem.start();
-        let compressors = compressors(plan)?;
+        let compressors = compressors(plan, dims)?;
         let net = Net::new(comm, plan.workers, dims, plan.seed, plan.fingerprint(), compressors);
         let context = AlgorithmContext { start, hosted: net.hosted(), bounds: net.bounds() };
         let algorithm = algorithms::registry().build(&plan.algorithm, context)?;
@@ -149,6 +149,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             shown: Vars::zeros(dims),
             observer,
             start: Instant::now(),
+            done: 0,
             evaluations: vec![],
         })
     }
@@ -159,7 +160,7 @@ impl<'r, F: Scalar> Run<'r, F> {
         let Err(error) = result else { return result };
         if let Some(observer) = self.observer.take() {
             observer.progress.finish();
-            let summary = self.summary(vec![], 0);
+            let summary = self.summary(vec![], crate::system::peak_rss_bytes());
             observer.log.finish(Status::Failed, &error.to_string(), &summary.json())?;
         }
         Err(error)
@@ -176,6 +177,7 @@ impl<'r, F: Scalar> Run<'r, F> {
                 // This step's messages brought the reports of the step before.
                 observer.log.reports(self.net.reports())?;
             }
+            self.done = k + 1;
             self.observe(k + 1)?;
         }
         Ok(())
@@ -259,16 +261,14 @@ impl<'r, F: Scalar> Run<'r, F> {
         let traffic = self.net.traffic();
         let workers = self.plan.workers;
         let dense = dense_bytes::<F>(iterate.dims());
-        // One download an iteration: the number of iterations that were done.
-        let iterations = traffic.download_bytes / (dense * workers as u64);
         Summary {
             name: self.plan.name.clone(),
-            iterations,
+            iterations: self.done,
             workers,
             ranks: self.net.reports().len(),
             state_hash: xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(iterate.as_slice())),
             traffic,
-            uncompressed_upload: iterations * workers as u64 * dense,
+            uncompressed_upload: self.done * workers as u64 * dense,
             wall_seconds: self.start.elapsed().as_secs_f64(),
             seconds,
             peak_rss_bytes,

@@ -33,16 +33,13 @@ pub fn git_commit() -> &'static str {
     env!("SOBAYA_GIT_COMMIT")
 }
 
-/// Largest memory that this process has held so far, in bytes.
+/// Largest memory that this process has held so far, in bytes. `getrusage` would count what the
+/// process was before it became this program.
 pub fn peak_rss_bytes() -> u64 {
-    // SAFETY: an all-zero rusage is valid, and getrusage only writes to the one it is given.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    // Linux counts in KiB.
-    usage.ru_maxrss as u64 * 1024
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 /// CPU time of this process so far, in seconds.

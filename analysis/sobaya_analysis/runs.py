@@ -106,7 +106,7 @@ def load_run(path: Path) -> Run:
         else:
             reason = " ".join(str(error).split())
             problem = f"damaged HDF5 file ({reason})"
-            remedy = "copy it again, or rebuild it with `sobaya log recover`"
+            remedy = "copy it again"
         raise UnreadableLogError(path, problem, remedy) from error
 
 
@@ -129,7 +129,7 @@ def _read(path: Path, file: h5py.File) -> Run:
     iteration = iteration[:n_rows]
     if np.any(np.diff(iteration) <= 0):
         raise InvalidLogError(
-            path, "iteration does not increase", "rebuild the log with `sobaya log recover`"
+            path, "iteration does not increase", "copy it again"
         )
     rows = {name: column[:n_rows] for name, column in rows.items()}
     rows["wall_time"] = continue_clock(rows["wall_time"])

@@ -54,7 +54,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     // Data files are read and checked; no sample is kept.
     let problem = run::problem::<F>(plan, folder, 0..0)?;
     let dims = problem.dims();
-    let compressors = run::compressors::<F>(plan)?;
+    let compressors = run::compressors::<F>(plan, dims)?;
     let placement = Placement { workers: plan.workers, ranks };
     let upload = run::upload_bytes(&compressors, dims);
     let dense = run::dense_bytes::<F>(dims);

@@ -85,11 +85,17 @@ pub fn main() -> ! {
     let code = match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("sobaya: {error}");
+            complain(&error);
             error.code()
         }
     };
     std::process::exit(code.into())
+}
+
+/// The one message of a failure. Where stderr cannot be written to, the exit code must do.
+fn complain(error: &Error) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "sobaya: {error}");
 }
 
 /// Prints to stdout; a reader that has gone away, as in `sobaya list | head -1`, is no error.

@@ -26,7 +26,7 @@ pub fn main(arguments: Arguments) -> ! {
             Ok(()) => Exit { code: 0, agreed: true },
             Err(error) => {
                 if root || !error.agreed() {
-                    eprintln!("sobaya: {error}");
+                    super::complain(&error);
                 }
                 Exit { code: error.code().into(), agreed: error.agreed() }
             }

@@ -32,7 +32,7 @@ pub enum ConfigError {
 
 /// What is wrong with one key of the config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("config key `{key}`: {problem}")]
+#[error("config key `{}`: {problem}", key.escape_debug())]
 pub struct KeyError {
     /// Dotted path from the top of the config.
     pub key: String,

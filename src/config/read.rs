@@ -12,6 +12,8 @@ use super::ConfigError;
 
 /// No config is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
+/// No key lies deeper.
+const MAX_DEPTH: usize = 16;
 
 /// The file as one JSON value; a key that stands twice in an object is refused.
 pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
@@ -21,7 +23,7 @@ pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
     let file = std::fs::File::open(path).map_err(read)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
     if bytes.len() as u64 > MAX_BYTES {
-        let problem = format!("it is longer than {MAX_BYTES} bytes, which no config is");
+        let problem = format!("a config has at most {MAX_BYTES} bytes, this has more");
         return Err(ConfigError::Syntax { path: name, problem });
     }
     let Strict(value) = serde_json::from_slice(&bytes)
@@ -36,12 +38,18 @@ pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
 /// Sets one key: `key.path=value`. The value is read as JSON, or else taken as a string.
 /// Objects on the way are made; the plan then refuses keys that do not exist.
 pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError> {
-    let fail = |problem: String| ConfigError::Override { given: given.to_owned(), problem };
+    let fail = |problem: String| {
+        let given = given.chars().take(100).collect();
+        ConfigError::Override { given, problem }
+    };
     let (path, text) = given.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
     let value = match serde_json::from_str::<Strict>(text) {
         Ok(Strict(value)) => value,
         Err(_) => Value::String(text.to_owned()),
     };
+    if path.split('.').count() > MAX_DEPTH {
+        return Err(fail(format!("the path has more than {MAX_DEPTH} parts")));
+    }
     let mut at = config;
     for key in path.split('.') {
         if key.is_empty() {

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use super::{DataError, DataProblem};
 use crate::scalar::Scalar;
@@ -54,7 +54,7 @@ impl<'a> Idx<'a> {
         let fail = |problem| DataError { file: file.to_owned(), problem };
         let gzipped = bytes.fill_buf().map_err(|e| fail(e.into()))?.starts_with(&[0x1f, 0x8b]);
         let mut reader: Box<dyn Read + 'a> = match gzipped {
-            true => Box::new(BufReader::with_capacity(1 << 16, GzDecoder::new(bytes))),
+            true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(bytes))),
             false => Box::new(bytes),
         };
         let mut word = || -> Result<[u8; 4], DataProblem> {

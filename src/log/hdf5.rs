@@ -15,6 +15,8 @@
 //! Row k is the state after k iterations, row 0 the start; the losses are those of the last
 //! iteration's mini-batches. NaN: a problem has no such thing, or it was not asked for.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, H5Type, Location, Result};
 
@@ -57,10 +59,12 @@ pub fn image(
     status: Status,
     reason: &str,
 ) -> Result<Vec<u8>> {
-    // A name that no file gets: without a backing store nothing is written to disk.
-    let file = File::with_options()
-        .with_fapl(|list| list.core_options(1 << 20, false))
-        .create("log.h5 in memory")?;
+    // Without a backing store nothing is written to disk, but the library tells open files apart by
+    // their names.
+    static IMAGES: AtomicU64 = AtomicU64::new(0);
+    let name = format!("log.h5 in memory {}", IMAGES.fetch_add(1, Ordering::Relaxed));
+    let file =
+        File::with_options().with_fapl(|list| list.core_options(1 << 20, false)).create(name)?;
     write_header(&file, header, status, reason)?;
     let mut columns = Columns::new(header.ranks);
     for record in records {

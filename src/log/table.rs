@@ -46,7 +46,8 @@ impl Summary {
     pub fn json(&self) -> Value {
         let mut seconds = json!({});
         for phase in Phase::ALL {
-            let (_, mean, _) = self.spread(phase);
+            // A run that failed has no times of all ranks.
+            let mean = (!self.seconds.is_empty()).then(|| self.spread(phase).1);
             seconds[phase.name()] = json!(mean);
         }
         let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };

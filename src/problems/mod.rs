@@ -117,6 +117,20 @@ pub struct ProblemContext<'a> {
     pub folder: &'a Folder,
 }
 
+/// The lengths of x and y if packets can carry them, computed before anything of that size is made.
+/// `None` is a length beyond the machine's numbers.
+pub fn dims<F: Scalar>(upper: Option<usize>, lower: Option<usize>) -> Result<Dims, KeyError> {
+    // A packet counts bytes in 32 bits; the longest code of an entry is a position and a value.
+    let most = u32::MAX as usize / (4 + F::BYTES);
+    match (upper, lower) {
+        (Some(upper), Some(lower)) if upper.max(lower) <= most => Ok(Dims { upper, lower }),
+        _ => {
+            let problem = format!("x or y has more than the {most} entries that fit a packet");
+            Err(KeyError::value("", problem))
+        }
+    }
+}
+
 /// What the plan must know of a kind of problem.
 #[derive(Clone, Copy, Debug)]
 pub struct ProblemFacts {

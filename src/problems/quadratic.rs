@@ -72,7 +72,8 @@ impl ProblemKind for Quadratic {
         &self,
         context: ProblemContext<'_>,
     ) -> Result<Box<dyn Problem<F>>, ProblemError> {
-        Ok(Box::new(Rank::<F>::new(self, context.hosted)))
+        let dims = super::dims::<F>(Some(self.dim_upper.get()), Some(self.dim_lower.get()))?;
+        Ok(Box::new(Rank::<F>::new(self, dims, context.hosted)))
     }
 }
 
@@ -98,6 +99,7 @@ struct Rank<F> {
 }
 
 /// The draws that H, J, b, t and q are made of, before any scaling.
+#[derive(Default)]
 struct Normals {
     s: Vec<f64>,
     j: Vec<f64>,
@@ -127,10 +129,13 @@ impl Normals {
 }
 
 impl<F: Scalar> Rank<F> {
-    fn new(kind: &Quadratic, hosted: Range<usize>) -> Self {
-        let dims = Dims { upper: kind.dim_upper.get(), lower: kind.dim_lower.get() };
+    fn new(kind: &Quadratic, dims: Dims, hosted: Range<usize>) -> Self {
         let key = Key::shared(kind.data_seed, Stream::ProblemData);
-        let common = Normals::draw(dims, key);
+        // A plan's check hosts no worker, and may be made on a machine smaller than the run's.
+        let common = match hosted.is_empty() {
+            true => Normals::default(),
+            false => Normals::draw(dims, key),
+        };
         let exact: Vec<Local<f64>> = hosted
             .clone()
             .map(|worker| {

@@ -100,6 +100,13 @@ impl Backbone {
         self.widths.windows(2).map(|w| (w[0] + 1) * w[1]).sum()
     }
 
+    /// The same for widths that may be beyond all machines.
+    pub fn checked_dim(&self) -> Option<usize> {
+        self.widths
+            .windows(2)
+            .try_fold(0usize, |sum, w| sum.checked_add(w[0].checked_add(1)?.checked_mul(w[1])?))
+    }
+
     /// Width of the representation.
     pub fn width(&self) -> usize {
         self.widths[self.widths.len() - 1]

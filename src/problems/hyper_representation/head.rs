@@ -29,6 +29,11 @@ impl Head {
         (self.width + 1) * self.classes
     }
 
+    /// The same for a width that may be beyond all machines.
+    pub fn checked_dim(self) -> Option<usize> {
+        self.width.checked_add(1)?.checked_mul(self.classes)
+    }
+
     /// [Y | Z]: two heads side by side [width + 1 x 2 classes], the biases in the last row.
     pub fn side_by_side<F: Scalar>(self, y: &[F], z: &[F], out: &mut Array2<F>) {
         let c = self.classes;

@@ -45,6 +45,8 @@ use head::Head;
 
 /// Rows that go through the backbone at a time outside the loop.
 const CHUNK: usize = 512;
+/// No mini-batch has more samples.
+const MAX_BATCH: usize = 1_000_000;
 
 /// Parameters of hyper-representation.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +97,12 @@ impl Kind for HyperRepresentation {
         if self.hidden.is_empty() {
             let problem = "at least one hidden layer is needed, such as [200]".into();
             return Err(KeyError::value("hidden", problem));
+        }
+        for (key, batch) in [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)] {
+            if batch.get() > MAX_BATCH {
+                let problem = format!("must be at most {MAX_BATCH}, found {}", batch.get());
+                return Err(KeyError::value(key, problem));
+            }
         }
         Ok(())
     }
@@ -159,10 +167,15 @@ impl HyperRepresentation {
         widths.extend(self.hidden.iter().map(|h| h.get()));
         let backbone = Backbone { widths, activation: self.activation };
         let head = Head { width: backbone.width(), classes: loaded.classes };
+        super::dims::<F>(backbone.checked_dim(), head.checked_dim())?;
+        let (lower, upper) = (self.batch_lower.get(), self.batch_upper.get());
+        // A plan's check hosts no worker, and may be made on a machine smaller than the run's.
+        let rows = |rows: usize| if loaded.shards.is_empty() { 0 } else { rows };
         Ok(Rank {
-            batch: Batch::new(&backbone, head, self.batch_lower.get(), self.batch_upper.get()),
-            chunk: backbone.buffers(CHUNK),
-            scores: Array2::zeros((CHUNK, head.classes)),
+            batch_rows: lower + upper,
+            batch: Batch::new(&backbone, head, rows(lower), rows(upper)),
+            chunk: backbone.buffers(rows(CHUNK)),
+            scores: Array2::zeros((rows(CHUNK), head.classes)),
             seed,
             l2: F::lit(self.l2.get()),
             sampler: self.sampler,
@@ -265,6 +278,7 @@ struct Rank<F> {
     shards: Vec<Shard<F>>,
     sizes: Vec<[usize; 3]>,
     batch: Batch<F>,
+    batch_rows: usize,
     /// For evaluations.
     chunk: Buffers<F>,
     scores: Array2<F>,
@@ -373,7 +387,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let features = self.backbone.widths[0];
         let layers: usize = self.backbone.widths[1..].iter().sum();
         let samples: usize = self.sizes[workers].iter().flatten().sum();
-        let rows = self.batch.labels.len();
+        let rows = self.batch_rows;
         let heads = 2 * (self.head.width + 1) * 2 * self.head.classes;
         let batch = rows * (features + 2 * layers + 2 * self.head.classes) + heads;
         let chunk = CHUNK * (2 * layers + self.head.classes);
