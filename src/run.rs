@@ -100,7 +100,7 @@ struct Run<'r, F> {
     shown: Vars<F>,
     observer: Option<Observer>,
     start: Instant,
-    /// Iterations completed.
+    /// Iterations completed and observed.
     done: u64,
     evaluations: Vec<(u64, Evaluation)>,
 }
@@ -177,8 +177,8 @@ impl<'r, F: Scalar> Run<'r, F> {
                 // This step's messages brought the reports of the step before.
                 observer.log.reports(self.net.reports())?;
             }
-            self.done = k + 1;
             self.observe(k + 1)?;
+            self.done = k + 1;
         }
         Ok(())
     }

@@ -128,9 +128,7 @@ def _read(path: Path, file: h5py.File) -> Run:
         raise EmptyLogError(path, "no rows yet", "wait for its first rows or pass --skip-bad")
     iteration = iteration[:n_rows]
     if np.any(np.diff(iteration) <= 0):
-        raise InvalidLogError(
-            path, "iteration does not increase", "copy it again"
-        )
+        raise InvalidLogError(path, "iteration does not increase", "copy it again")
     rows = {name: column[:n_rows] for name, column in rows.items()}
     rows["wall_time"] = continue_clock(rows["wall_time"])
     seed = _integer(file, "seed")
