@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,31 +68,35 @@ pub enum Sampler {
 }
 
 impl Sampler {
-    /// Copies a batch into `features` [batch x features] and `labels` [batch].
+    /// The samples of a batch [batch x features], where they lie or gathered in `room` (of that
+    /// shape); their labels are written to `labels` [batch].
     ///
     /// # Panics
     /// If `split` is empty or, for slices, smaller than the batch.
-    pub fn draw<F: Scalar>(
+    pub fn draw<'s, F: Scalar>(
         self,
-        split: &Split<F>,
+        split: &'s Split<F>,
         key: Key,
-        mut features: ndarray::ArrayViewMut2<'_, F>,
+        mut room: ArrayViewMut2<'s, F>,
         labels: &mut [u8],
-    ) {
+    ) -> ArrayView2<'s, F> {
         let mut rng = key.rng();
         match self {
             Self::Uniform => {
-                for (mut row, label) in features.rows_mut().into_iter().zip(labels) {
+                for (mut row, label) in room.rows_mut().into_iter().zip(labels) {
                     let i = rng.random_range(0..split.len());
                     row.assign(&split.features.row(i));
                     *label = split.labels[i];
                 }
+                let shape = room.raw_dim();
+                let gathered: &'s [F] = room.into_slice().expect("the room is contiguous");
+                ArrayView2::from_shape(shape, gathered).expect("it has this shape")
             }
             Self::Slice => {
                 let start = rng.random_range(0..=split.len() - labels.len());
                 let end = start + labels.len();
-                features.assign(&split.features.slice(s![start..end, ..]));
                 labels.copy_from_slice(&split.labels[start..end]);
+                split.features.slice(s![start..end, ..])
             }
         }
     }

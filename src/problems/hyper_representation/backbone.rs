@@ -3,6 +3,8 @@
 //! Layer l maps [in_l] to [out_l] by W_l (row-major [in_l x out_l]) and a bias; in x, W_l is followed
 //! by its bias, layer after layer.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,14 +134,27 @@ impl Backbone {
         })
     }
 
-    /// phi_x(input) for `input` [rows x widths[0]], kept in `buffers`.
-    pub fn forward<F: Scalar>(&self, x: &[F], input: ArrayView2<'_, F>, buffers: &mut Buffers<F>) {
-        let rows = input.nrows();
+    /// phi_x(input), kept in `buffers`; `input` [rows x widths[0]] is given in parts of its rows.
+    pub fn forward<F: Scalar>(
+        &self,
+        x: &[F],
+        input: &[ArrayView2<'_, F>],
+        buffers: &mut Buffers<F>,
+    ) {
+        let rows: usize = input.iter().map(ArrayView2::nrows).sum();
         for (l, (weights, bias)) in self.layers(x).enumerate() {
             let (before, from_here) = buffers.outputs.split_at_mut(l);
-            let input = before.last().map_or(input, |output| output.slice(s![..rows, ..]));
             let mut output = from_here[0].slice_mut(s![..rows, ..]);
-            product(input, weights, false, output.view_mut());
+            match before.last() {
+                Some(below) => {
+                    product(below.slice(s![..rows, ..]), weights, false, output.view_mut());
+                }
+                None => {
+                    for (part, at) in parts(input) {
+                        product(part, weights, false, output.slice_mut(s![at, ..]));
+                    }
+                }
+            }
             for row in output.rows_mut() {
                 self.activation.apply(row.into_slice().expect("rows are contiguous"), bias);
             }
@@ -152,12 +167,12 @@ impl Backbone {
     pub fn backward<F: Scalar>(
         &self,
         x: &[F],
-        input: ArrayView2<'_, F>,
+        input: &[ArrayView2<'_, F>],
         buffers: &mut Buffers<F>,
         add: bool,
         out: &mut [F],
     ) {
-        let rows = input.nrows();
+        let rows: usize = input.iter().map(ArrayView2::nrows).sum();
         let weights: Vec<ArrayView2<F>> = self.layers(x).map(|(weights, _)| weights).collect();
         let mut end = out.len();
         for l in (0..weights.len()).rev() {
@@ -170,12 +185,17 @@ impl Backbone {
             let start = end - (inputs + 1) * width;
             let (weights_out, bias_out) = out[start..end].split_at_mut(inputs * width);
             end = start;
-            let input = match l {
-                0 => input,
-                _ => buffers.outputs[l - 1].slice(s![..rows, ..]),
-            };
             let gradient = ArrayViewMut2::from_shape((inputs, width), weights_out);
-            product(input.t(), signal.view(), add, gradient.expect("widths fit x"));
+            let mut gradient = gradient.expect("widths fit x");
+            if l > 0 {
+                let below = buffers.outputs[l - 1].slice(s![..rows, ..]);
+                product(below.t(), signal.view(), add, gradient);
+            } else {
+                for (part, at) in parts(input) {
+                    let add = add || at.start > 0;
+                    product(part.t(), signal.slice(s![at, ..]), add, gradient.view_mut());
+                }
+            }
             if !add {
                 bias_out.fill(F::zero());
             }
@@ -188,4 +208,15 @@ impl Backbone {
             }
         }
     }
+}
+
+/// The parts of an input with the rows that each one makes up.
+fn parts<'a, F>(
+    input: &'a [ArrayView2<'a, F>],
+) -> impl Iterator<Item = (ArrayView2<'a, F>, Range<usize>)> {
+    input.iter().scan(0, |start, part| {
+        let at = *start..*start + part.nrows();
+        *start = at.end;
+        Some((part.view(), at))
+    })
 }

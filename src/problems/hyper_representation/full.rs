@@ -37,7 +37,7 @@ impl<'a, F: Scalar> Full<'a, F> {
             for ((features, labels), mut out) in
                 split.chunks(CHUNK).zip(out.axis_chunks_iter_mut(Axis(0), CHUNK))
             {
-                backbone.forward(x, features.mapv(F::wide).view(), &mut buffers);
+                backbone.forward(x, &[features.mapv(F::wide).view()], &mut buffers);
                 out.assign(&buffers.representation(labels.len()));
             }
             out
@@ -118,10 +118,10 @@ impl<'a, F: Scalar> Full<'a, F> {
         let mut buffers = self.buffers.borrow_mut();
         for (features, labels) in split.chunks(CHUNK) {
             let features = features.mapv(F::wide);
-            self.backbone.forward(self.x, features.view(), &mut buffers);
+            self.backbone.forward(self.x, &[features.view()], &mut buffers);
             let (representation, chunk_signal) = buffers.representation_and_signal(labels.len());
             signal(representation, labels, chunk_signal);
-            self.backbone.backward(self.x, features.view(), &mut buffers, true, out);
+            self.backbone.backward(self.x, &[features.view()], &mut buffers, true, out);
         }
     }
 }

@@ -208,7 +208,8 @@ impl HyperRepresentation {
 /// Room for one iteration of one worker: training rows first, then validation rows.
 struct Batch<F> {
     lower: usize,
-    features: Array2<F>,
+    /// For samples that are gathered [rows x features].
+    room: Array2<F>,
     labels: Vec<u8>,
     layers: Buffers<F>,
     /// [Y | Z], then [Z | Y] [width + 1 x 2 classes].
@@ -224,7 +225,7 @@ impl<F: Scalar> Batch<F> {
         let rows = lower + upper;
         Self {
             lower,
-            features: Array2::zeros((rows, backbone.widths[0])),
+            room: Array2::zeros((rows, backbone.widths[0])),
             labels: vec![0; rows],
             layers: backbone.buffers(rows),
             heads: Array2::zeros((head.width + 1, 2 * head.classes)),
@@ -232,40 +233,34 @@ impl<F: Scalar> Batch<F> {
             products: Array2::zeros((head.width + 1, 2 * head.classes)),
         }
     }
+}
 
-    fn draw(&mut self, draw: Draw, shard: &Shard<F>, sampler: Sampler) {
-        let (lower, upper) = self.features.view_mut().split_at(Axis(0), self.lower);
-        let (lower_labels, upper_labels) = self.labels.split_at_mut(self.lower);
-        sampler.draw(&shard.lower, draw.key(Stream::BatchLower), lower, lower_labels);
-        sampler.draw(&shard.upper, draw.key(Stream::BatchUpper), upper, upper_labels);
-    }
-
-    /// Scores -> M, returning the mean cross-entropies.
-    fn fill_m(&mut self, classes: usize) -> Losses {
-        let upper = self.labels.len() - self.lower;
-        let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
-        let lower_scale = F::lit(1.0 / self.lower as f64);
-        let upper_scale = F::lit(1.0 / upper as f64);
-        for (i, mut row) in self.m.rows_mut().into_iter().enumerate() {
-            let row = row.as_slice_mut().expect("rows are contiguous");
-            let (y_part, z_part) = row.split_at_mut(classes);
-            let label = self.labels[i];
-            let score = y_part[usize::from(label)];
-            let loss = (head::softmax(y_part) - score).wide();
-            if i < self.lower {
-                lower_loss += loss;
-                head::softmax_derivative(y_part, z_part);
-                head::residual(y_part, label);
-                row.iter_mut().for_each(|v| *v *= lower_scale);
-            } else {
-                upper_loss += loss;
-                head::residual(y_part, label);
-                z_part.iter_mut().zip(&*y_part).for_each(|(z, &y)| *z = y * upper_scale);
-                y_part.fill(F::zero());
-            }
+/// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
+/// into M; returns the mean cross-entropies.
+fn scores_to_m<F: Scalar>(m: &mut Array2<F>, labels: &[u8], lower: usize) -> Losses {
+    let upper = labels.len() - lower;
+    let classes = m.ncols() / 2;
+    let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
+    let lower_scale = F::lit(1.0 / lower as f64);
+    let upper_scale = F::lit(1.0 / upper as f64);
+    for (i, (row, &label)) in m.rows_mut().into_iter().zip(labels).enumerate() {
+        let row = row.into_slice().expect("rows are contiguous");
+        let (y_part, z_part) = row.split_at_mut(classes);
+        let score = y_part[usize::from(label)];
+        let loss = (head::softmax(y_part) - score).wide();
+        if i < lower {
+            lower_loss += loss;
+            head::softmax_derivative(y_part, z_part);
+            head::residual(y_part, label);
+            row.iter_mut().for_each(|v| *v *= lower_scale);
+        } else {
+            upper_loss += loss;
+            head::residual(y_part, label);
+            z_part.iter_mut().zip(&*y_part).for_each(|(z, &y)| *z = y * upper_scale);
+            y_part.fill(F::zero());
         }
-        Losses { upper: upper_loss / upper as f64, lower: lower_loss / self.lower as f64 }
     }
+    Losses { upper: upper_loss / upper as f64, lower: lower_loss / lower as f64 }
 }
 
 struct Rank<F> {
@@ -293,7 +288,7 @@ impl<F: Scalar> Rank<F> {
             .expect("y has the head's shape");
         let (mut loss, mut correct) = (0.0, 0.0);
         for (features, labels) in split.chunks(CHUNK) {
-            self.backbone.forward(at.x(), features, &mut self.chunk);
+            self.backbone.forward(at.x(), &[features], &mut self.chunk);
             let mut scores = self.scores.slice_mut(s![..labels.len(), ..]);
             self.head.scores(self.chunk.representation(labels.len()), weights, scores.view_mut());
             for (mut row, &label) in scores.rows_mut().into_iter().zip(labels) {
@@ -334,13 +329,20 @@ impl<F: Scalar> Problem<F> for Rank<F> {
     fn directions(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>) -> Losses {
         let Self { backbone, head, batch, .. } = self;
         let classes = head.classes;
-        batch.draw(draw, &self.shards[draw.worker - self.first], self.sampler);
         let rows = batch.labels.len();
+        let shard = &self.shards[draw.worker - self.first];
+        let (lower_room, upper_room) = batch.room.view_mut().split_at(Axis(0), batch.lower);
+        let (lower_labels, upper_labels) = batch.labels.split_at_mut(batch.lower);
+        let [lower_key, upper_key] = [Stream::BatchLower, Stream::BatchUpper].map(|s| draw.key(s));
+        let input = [
+            self.sampler.draw(&shard.lower, lower_key, lower_room, lower_labels),
+            self.sampler.draw(&shard.upper, upper_key, upper_room, upper_labels),
+        ];
 
-        backbone.forward(at.x(), batch.features.view(), &mut batch.layers);
+        backbone.forward(at.x(), &input, &mut batch.layers);
         head.side_by_side(at.y(), at.z(), &mut batch.heads);
         head.scores(batch.layers.representation(rows), batch.heads.view(), batch.m.view_mut());
-        let mut losses = batch.fill_m(classes);
+        let mut losses = scores_to_m(&mut batch.m, &batch.labels, batch.lower);
 
         head.side_by_side(at.z(), at.y(), &mut batch.heads);
         let (phi, signal) = batch.layers.representation_and_signal(rows);
@@ -354,7 +356,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         product(batch.m.view(), weights.t(), false, signal);
 
         let (dx, dy, dz) = out.split_mut();
-        backbone.backward(at.x(), batch.features.view(), &mut batch.layers, false, dx);
+        backbone.backward(at.x(), &input, &mut batch.layers, false, dx);
         for (i, row) in batch.products.rows().into_iter().enumerate() {
             for c in 0..classes {
                 let j = i * classes + c;
