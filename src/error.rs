@@ -23,9 +23,16 @@ pub enum Error {
     #[error(transparent)]
     Launcher(#[from] WrongLauncher),
     #[error(
-        "rank {rank}, iteration {iteration}: the iterate is not finite: it diverges; lower the step sizes alpha, beta, gamma, or set the clip radius rho"
+        "rank 0, iteration {iteration}: the iterate is not finite: it diverges; lower the step \
+         sizes alpha, beta, gamma, or set the clip radius rho"
     )]
-    Diverged { rank: usize, iteration: u64 },
+    Diverged { iteration: u64 },
+    #[error(
+        "iteration {iteration}: the lower level cannot be solved for the exact hypergradient: it is \
+         not strongly convex, or too badly conditioned; raise l2, lower heterogeneity, or set \
+         evaluate.hypergradient to false"
+    )]
+    LowerLevel { iteration: u64 },
     #[error("the directions of {blocks} differ from finite differences by more than {tolerance:e}")]
     Gradients { blocks: String, tolerance: f64 },
     #[error(transparent)]
@@ -65,7 +72,7 @@ impl Error {
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,
-            Self::Diverged { .. } | Self::Gradients { .. } => 4,
+            Self::Diverged { .. } | Self::LowerLevel { .. } | Self::Gradients { .. } => 4,
             Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
             Self::Log(_) | Self::Output(_) => 5,
             Self::Net(_) => 70,
@@ -79,6 +86,7 @@ impl Error {
             self,
             Self::Agreed(_)
                 | Self::Diverged { .. }
+                | Self::LowerLevel { .. }
                 | Self::Launcher(_)
                 | Self::Net(NetError::Worker(_) | NetError::Elsewhere)
         )

@@ -18,9 +18,6 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
-// Links the system's LAPACK.
-use ndarray_linalg as _;
-
 pub mod algorithms;
 pub mod cli;
 pub mod comm;

@@ -47,9 +47,10 @@ mod x86 {
     use crate::scalar::Scalar;
 
     pub fn instructions() -> Option<InstrSet> {
-        if is_x86_feature_detected!("avx512f") {
+        // The levels x86-64-v4 and v3: AVX-512F alone, as on Xeon Phi, would not do.
+        if pulp::x86::V4::try_new().is_some() {
             Some(InstrSet::Avx512)
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        } else if pulp::x86::V3::try_new().is_some() {
             Some(InstrSet::Avx256)
         } else {
             None

@@ -12,7 +12,7 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
 use crate::log::{Log, Progress, Row, Status, Summary, table};
-use crate::net::{Net, NetError, PHASES, Traffic};
+use crate::net::{self, Net, NetError, PHASES, Traffic};
 use crate::problems::{self, Problem, ProblemContext};
 use crate::scalar::Scalar;
 use crate::vars::{Block, Dims, Vars, all_finite, norm};
@@ -125,8 +125,17 @@ impl<'r, F: Scalar> Run<'r, F> {
             return Err(Error::Agreed(error.failure()));
         }
         let hosted = Placement { workers: plan.workers, ranks }.hosted(rank);
-        let problem = problem::<F>(plan, folder, hosted);
-        let problem = agreed(comm, problem)?;
+        let build = || -> Result<_, Error> {
+            let problem = problem::<F>(plan, folder, hosted.clone())?;
+            let compressors = compressors::<F>(plan, problem.dims())?;
+            let bounds = net::bounds(&compressors, problem.dims());
+            let context = AlgorithmContext { start: problem.start(), hosted, bounds };
+            let algorithm = algorithms::registry().build(&plan.algorithm, context)?;
+            Ok((problem, compressors, algorithm))
+        };
+        let built = build();
+        let (problem, compressors, algorithm) = agreed(comm, built)?;
+        // Nothing is written before everything is known to be right on every rank.
         let log = match output {
             Some(output) if rank == 0 => Log::create(output, plan, ranks).map(Some),
             _ => Ok(None),
@@ -136,11 +145,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             log.map(|log| Observer { log, progress: Progress::new(&plan.name, plan.iterations) });
 
         let dims = problem.dims();
-        let start = problem.start();
-        let compressors = compressors(plan, dims)?;
         let net = Net::new(comm, plan.workers, dims, plan.seed, plan.fingerprint(), compressors);
-        let context = AlgorithmContext { start, hosted: net.hosted(), bounds: net.bounds() };
-        let algorithm = algorithms::registry().build(&plan.algorithm, context)?;
         Ok(Self {
             plan,
             net,
@@ -161,7 +166,8 @@ impl<'r, F: Scalar> Run<'r, F> {
         if let Some(observer) = self.observer.take() {
             observer.progress.finish();
             let summary = self.summary(vec![], crate::system::peak_rss_bytes());
-            observer.log.finish(Status::Failed, &error.to_string(), &summary.json())?;
+            // A log that cannot be finished is not the reason: the first error is.
+            let _ = observer.log.finish(Status::Failed, &error.to_string(), &summary.json());
         }
         Err(error)
     }
@@ -212,11 +218,12 @@ impl<'r, F: Scalar> Run<'r, F> {
         let Self { plan, net, workers, algorithm, shown, .. } = self;
         net.show(k, algorithm.iterate(), shown)?;
         if !all_finite(shown.as_slice()) {
-            return Err(Error::Diverged { rank: 0, iteration: k });
+            return Err(Error::Diverged { iteration: k });
         }
         let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
         if plan.evaluate.hypergradient_due(k, plan.iterations) {
             let exact = evaluate::exact(net, workers.problem(), &shown.wide(), plan.workers)?;
+            let exact = exact.ok_or(Error::LowerLevel { iteration: k })?;
             evaluation.hypergradient_norm = norm(&exact.hypergradient);
         }
         self.evaluations.push((k, evaluation));

@@ -53,6 +53,12 @@ pub fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
 }
 
+/// A line on stderr. Whoever was to read it may have gone away: that is no reason to stop.
+pub fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Name of this host.
 pub fn host() -> String {
     let read = |path| std::fs::read_to_string(path).ok().map(|name| name.trim().to_owned());

@@ -173,3 +173,21 @@ fn divergence_is_one_message_on_any_number_of_ranks() {
         println!("diverges at {}", places[0]);
     }
 }
+
+#[test]
+fn a_lower_level_without_a_solution_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = quadratic();
+    config["problem"]["heterogeneity"] = json!(100.0);
+    config["evaluate"] = json!({ "every": 10, "hypergradient": true });
+    let path = write(folder.path(), &config);
+    for ranks in [1, 3] {
+        let output = folder.path().join(ranks.to_string());
+        let program = sobaya(&["run", text(&path), "--out", text(&output)]);
+        let finished = finish(mpirun(ranks, &program));
+        assert_eq!(finished.code, 4, "{}", finished.err);
+        let [message] = finished.messages()[..] else { panic!("{}", finished.err) };
+        assert!(message.contains("not strongly convex"), "{message}");
+        assert_eq!(attribute(&log(&output), "status"), "failed");
+    }
+}

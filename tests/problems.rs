@@ -190,7 +190,9 @@ fn the_quadratic_has_its_closed_form() {
     let found = on_ranks(2, |comm| {
         let mut net = uncompressed_net::<f64>(comm, workers, at.dims());
         let mine = problem::<f64>(config, workers, net.hosted());
-        evaluate::exact(&mut net, &*mine, &at, workers).expect("no rank is gone")
+        evaluate::exact(&mut net, &*mine, &at, workers)
+            .expect("no rank is gone")
+            .expect("a solution")
     });
     for found in found {
         assert!(distance(&found.y, &expected.y) < 1e-10);
@@ -252,7 +254,7 @@ fn the_exact_hypergradient_is_that_of_the_solved_lower_level() {
     let (comm, mut at) = (&mut alone(), start.clone());
     let mut net = uncompressed_net::<f64>(comm, workers, at.dims());
     let Exact { y, z, hypergradient } =
-        evaluate::exact(&mut net, &*problem, &at, workers).expect("one rank");
+        evaluate::exact(&mut net, &*problem, &at, workers).expect("one rank").expect("a solution");
 
     let zero = vec![0.0; q];
     let mean = |len, local: &dyn Fn(&dyn FullSample, &mut [f64])| {
@@ -278,7 +280,9 @@ fn the_exact_hypergradient_is_that_of_the_solved_lower_level() {
         let (x, ..) = at.split_mut();
         x.copy_from_slice(start.x());
         add_scaled(x, step, &direction);
-        let exact = evaluate::exact(&mut net, &*problem, &at, workers).expect("one rank");
+        let exact = evaluate::exact(&mut net, &*problem, &at, workers)
+            .expect("one rank")
+            .expect("a solution");
         at.block_mut(Block::Y).copy_from_slice(&exact.y);
         let metrics = evaluate::metrics(&mut net, &mut *problem, &at, workers);
         metrics.expect("one rank").validation_loss

@@ -42,7 +42,7 @@ pub fn main(arguments: Arguments) -> Result<(), Error> {
         Precision::F64 => costs::<f64>(&plan, &folder, arguments.ranks)?,
     };
     super::print(&format!("{:#}\n{costs}", plan.resolved))?;
-    plan.notices.iter().for_each(|notice| eprintln!("sobaya: note: {notice}"));
+    super::remark(&plan);
     if arguments.gradients {
         check_gradients(&plan, &folder)?;
     }
@@ -92,7 +92,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let _ = writeln!(
         out,
         "upload of the run, all workers       {}",
-        bytes(upload * n * plan.iterations)
+        bytes(upload.saturating_mul(n).saturating_mul(plan.iterations))
     );
     let _ = writeln!(out, "download a worker and iteration      {}", bytes(dense));
     let _ = writeln!(

@@ -94,8 +94,12 @@ pub fn main() -> ! {
 
 /// The one message of a failure. Where stderr cannot be written to, the exit code must do.
 fn complain(error: &Error) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "sobaya: {error}");
+    crate::system::say(&format!("sobaya: {error}"));
+}
+
+/// Remarks of a plan.
+fn remark(plan: &crate::config::Plan) {
+    plan.notices.iter().for_each(|notice| crate::system::say(&format!("sobaya: note: {notice}")));
 }
 
 /// Prints to stdout; a reader that has gone away, as in `sobaya list | head -1`, is no error.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::ConfigArguments;
 use crate::comm::Comm;
-use crate::comm::mpi::{Exit, MpiComm, WrongLauncher, session};
+use crate::comm::mpi::{Exit, MpiComm, WrongLauncher, launched_first, session};
 use crate::config::{ConfigError, KeyError, Plan};
 use crate::data::Folder;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub struct Arguments {
 
 pub fn main(arguments: Arguments) -> ! {
     session(|comm| {
-        let root = comm.as_ref().map_or(true, |comm| comm.is_root());
+        let root = comm.as_ref().map_or_else(|_| launched_first(), |comm| comm.is_root());
         match execute(&arguments, comm) {
             Ok(()) => Exit { code: 0, agreed: true },
             Err(error) => {
@@ -38,7 +38,7 @@ fn execute(arguments: &Arguments, comm: Result<MpiComm, WrongLauncher>) -> Resul
     let mut comm = comm?;
     let plan = share_plan(arguments, &mut comm)?;
     if comm.is_root() {
-        plan.notices.iter().for_each(|notice| eprintln!("sobaya: note: {notice}"));
+        super::remark(&plan);
     }
     let folder = Folder::find(arguments.config.data.clone());
     let output = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&plan.name));

@@ -94,18 +94,24 @@ pub struct Exit {
 }
 
 fn abort(code: i32) -> ! {
-    // SAFETY: MPI_Abort may be called by any thread at any time between start and end of MPI; it
-    // ends the process, and nothing of this process is used after it.
+    // SAFETY: called between start and end of MPI. It may come from another thread than the one that
+    // started MPI: whatever state MPI is in then, the process ends and nothing of it is used again.
     unsafe { mpi::ffi::MPI_Abort(mpi::ffi::RSMPI_COMM_WORLD, code) };
     std::process::exit(code)
 }
 
 /// Number of processes by the launcher's environment, or 1.
 fn launched_processes() -> usize {
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok()?.parse().ok())
-        .unwrap_or(1)
+    first_number(&["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"]).unwrap_or(1)
+}
+
+/// Whether the launcher's environment calls this process the first one, or says nothing.
+pub fn launched_first() -> bool {
+    first_number(&["OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"]).unwrap_or(0) == 0
+}
+
+fn first_number(names: &[&str]) -> Option<usize> {
+    names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
 }
 
 /// Room for `length` bytes behind a pointer that is a real address even for 0.

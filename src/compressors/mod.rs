@@ -1,7 +1,7 @@
 //! Compressors: one file each, wire format private to its file.
 //!
 //! To add one: write its file, add it to [`registry`]. The contract tests (`tests/compressors.rs`)
-//! then hold it to the [`Bound`] it declares.
+//! then ask for an example and hold it to the [`Bound`] that it declares.
 
 mod identity;
 mod multi_step;

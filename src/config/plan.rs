@@ -306,6 +306,18 @@ mod tests {
         assert_eq!((again.resolved, again.sha256), (plan.resolved, plan.sha256));
     }
 
+    /// Every rank reads the config that the root resolved; its hash must be the root's.
+    #[test]
+    fn numbers_survive_being_written_and_read_again() {
+        for text in ["2.1544346900318822e-07", "0.1", "1e-300", "0.30000000000000004", "5e-324"] {
+            let mut config = example();
+            config["algorithm"]["alpha"] = serde_json::from_str(text).unwrap();
+            let plan = Plan::new(config).unwrap();
+            let read = serde_json::from_str(&plan.resolved.to_string()).unwrap();
+            assert_eq!(Plan::new(read).unwrap().sha256, plan.sha256, "{text}");
+        }
+    }
+
     #[test]
     fn compressors_may_differ_by_variable() {
         let mut config = example();

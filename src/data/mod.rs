@@ -39,8 +39,6 @@ pub enum DataProblem {
     Count { what: &'static str, found: u64, expected: String },
     #[error("image {sample} holds a value that is not finite, at entry {entry}")]
     NotFinite { sample: u64, entry: usize },
-    #[error(
-        "label {label} of sample {sample} is not below the {classes} classes of the training set"
-    )]
+    #[error("label {label} of sample {sample} is not below the number of classes, {classes}")]
     Label { label: u8, sample: u64, classes: usize },
 }

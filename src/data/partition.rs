@@ -87,6 +87,17 @@ impl Partition {
         seed: u64,
     ) -> Result<Vec<Parts>, PartitionError> {
         let need_lower = MIN_LOWER.max(classes);
+        if workers.saturating_mul(need_lower + MIN_UPPER) > labels.len() {
+            return Err(PartitionError {
+                worker: workers - 1,
+                lower: 0,
+                upper: 0,
+                samples: labels.len(),
+                attempts: 0,
+                need_lower,
+                more: "",
+            });
+        }
         let attempts = if self.kind == PartitionKind::Dirichlet { ATTEMPTS } else { 1 };
         let mut poorest = (0, Parts::default());
         for attempt in 0..attempts {
@@ -141,13 +152,18 @@ impl Partition {
             })
             .collect();
         let mut dealt = vec![vec![]; workers];
+        // At a very small concentration all weights of a worker or class may round to zero: no draw.
+        let weight_of = |class: usize| mixes.iter().map(|mix| mix[class]).sum::<f64>();
+        if (0..classes).any(|class| weight_of(class).is_nan() || weight_of(class) <= 0.0) {
+            return dealt;
+        }
         for class in 0..classes {
             let members: Vec<u32> = order
                 .iter()
                 .copied()
                 .filter(|&i| usize::from(labels[i as usize]) == class)
                 .collect();
-            let total: f64 = mixes.iter().map(|mix| mix[class]).sum();
+            let total = weight_of(class);
             let (mut cumulated, mut start) = (0.0, 0);
             for (mix, dealt) in mixes.iter().zip(&mut dealt) {
                 cumulated += mix[class];
@@ -244,6 +260,19 @@ mod tests {
             iid < 0.1 && iid < mild && mild < strong && strong < sorted,
             "{iid} {mild} {strong} {sorted}"
         );
+    }
+
+    #[test]
+    fn a_tiny_concentration_loses_no_sample() {
+        let labels = labels();
+        for concentration in [1e-2, 1e-3, 1e-4] {
+            let kind = partition(PartitionKind::Dirichlet, Some(concentration));
+            let share = Share::try_from(0.2).unwrap();
+            if let Ok(parts) = kind.deal(&labels, 10, 2, share, 3) {
+                let dealt: usize = parts.iter().map(|p| p.lower.len() + p.upper.len()).sum();
+                assert_eq!(dealt, labels.len(), "{concentration}");
+            }
+        }
     }
 
     #[test]

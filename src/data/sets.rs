@@ -53,6 +53,11 @@ pub const DATASETS: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// What the samples of every known data set have at most; a file that says more is damaged.
+pub const MOST_FEATURES: usize = 28 * 28;
+/// As [`MOST_FEATURES`].
+pub const MOST_CLASSES: usize = 10;
+
 /// Which of a data set's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

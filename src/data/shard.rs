@@ -7,7 +7,7 @@ use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::sets::{Dataset, Folder, Part};
+use super::sets::{Dataset, Folder, MOST_CLASSES, MOST_FEATURES, Part};
 use super::{DataError, DataProblem, Partition, PartitionError};
 use crate::config::Share;
 use crate::key::Key;
@@ -146,7 +146,7 @@ pub enum LoadError {
 /// read to its end and checked, whether or not a sample of it is kept.
 pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
     let Request { dataset, folder, workers, .. } = *request;
-    let (_, labels) = dataset.labels(Part::Train, folder)?;
+    let (file, labels) = dataset.labels(Part::Train, folder)?;
     let (test_file, test_labels) = dataset.labels(Part::Test, folder)?;
     let images = dataset.images(Part::Train, folder)?;
     let test_images = dataset.images(Part::Test, folder)?;
@@ -154,6 +154,17 @@ pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
     expect_count(&images, "images", images.count, labels.len())?;
     expect_count(&test_images, "images", test_images.count, test_labels.len())?;
     expect_count(&test_images, "entries in an image", test_images.features as u64, features)?;
+    if let Some(sample) = labels.iter().position(|&l| usize::from(l) >= MOST_CLASSES) {
+        let (label, sample, classes) = (labels[sample], sample as u64, MOST_CLASSES);
+        return Err(
+            DataError { file, problem: DataProblem::Label { label, sample, classes } }.into()
+        );
+    }
+    if features > MOST_FEATURES {
+        let (what, found) = ("entries in an image", features as u64);
+        let expected = format!("at most {MOST_FEATURES}");
+        return Err(images.error(DataProblem::Count { what, found, expected }).into());
+    }
     let classes = labels.iter().max().map_or(0, |&max| usize::from(max) + 1);
     if let Some(sample) = test_labels.iter().position(|&l| usize::from(l) >= classes) {
         let (label, sample) = (test_labels[sample], sample as u64);

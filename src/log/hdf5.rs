@@ -83,7 +83,7 @@ fn write_header(file: &File, header: &Header, status: Status, reason: &str) -> R
     text(file, "provenance_json", &header.provenance_json)?;
     text(file, "program_version", env!("CARGO_PKG_VERSION"))?;
     text(file, "git_commit", crate::system::git_commit())?;
-    number(file, "seed", header.seed as i64)?;
+    number(file, "seed", header.seed)?;
     number(file, "n_workers", header.workers as i32)?;
     number(file, "n_ranks", header.ranks as i32)?;
     text(file, "status", status.name())?;

@@ -47,7 +47,6 @@ const MAX_FRAME: usize = 64 << 20;
 pub struct Journal {
     path: PathBuf,
     writer: BufWriter<File>,
-    bytes: u64,
     frame: Vec<u8>,
 }
 
@@ -57,12 +56,7 @@ impl Journal {
         let file = File::create_new(path)
             .map_err(|source| LogError::Write { path: path.to_owned(), source })?;
         let writer = BufWriter::with_capacity(1 << 16, file);
-        Ok(Self { path: path.to_owned(), writer, bytes: 0, frame: vec![] })
-    }
-
-    /// Bytes appended so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+        Ok(Self { path: path.to_owned(), writer, frame: vec![] })
     }
 
     /// Appends a record. It may stay in a buffer until [`Journal::flush`].
@@ -74,7 +68,6 @@ impl Journal {
         let crc = crc32c::crc32c(&self.frame[8..]);
         self.frame[..4].copy_from_slice(&length.to_le_bytes());
         self.frame[4..8].copy_from_slice(&crc.to_le_bytes());
-        self.bytes += self.frame.len() as u64;
         let written = self.writer.write_all(&self.frame);
         written.map_err(|source| LogError::Write { path: self.path.clone(), source })
     }

@@ -56,17 +56,17 @@ impl Status {
     }
 }
 
-/// Share by which the journal grows before `log.h5` is built anew, and the least time between.
-const GROWTH: f64 = 1.25;
+/// Least time between two builds of `log.h5`, and least ratio of it to the time that a build takes.
 const PAUSE: Duration = Duration::from_secs(2);
+const BUILD_SHARE: u32 = 50;
 
 /// The log of one run.
 pub struct Log {
     folder: PathBuf,
     header: Header,
     journal: journal::Journal,
-    built_at_bytes: u64,
     built_at: Instant,
+    build_time: Duration,
     every: u64,
     timing_every: u64,
     last: u64,
@@ -93,8 +93,8 @@ impl Log {
             folder: folder.to_owned(),
             journal: journal::Journal::create(&folder.join("log.journal"))?,
             header: Header::new(plan, ranks),
-            built_at_bytes: 0,
             built_at: Instant::now(),
+            build_time: Duration::ZERO,
             every: plan.log.every.get() as u64,
             timing_every: plan.log.timing_every.get() as u64,
             last: plan.iterations,
@@ -119,8 +119,7 @@ impl Log {
             row.ranks.iter_mut().for_each(|r| r.seconds = [f32::NAN; PHASES]);
         }
         self.journal.append(&Record::Row(row))?;
-        let grown = self.journal.bytes() as f64 > GROWTH * self.built_at_bytes as f64;
-        if grown && self.built_at.elapsed() > PAUSE {
+        if self.built_at.elapsed() > PAUSE.max(BUILD_SHARE * self.build_time) {
             self.build(Status::Running, "")?;
         }
         Ok(())
@@ -128,7 +127,8 @@ impl Log {
 
     /// Writes an evaluation.
     pub fn evaluation(&mut self, iteration: u64, evaluation: Evaluation) -> Result<(), LogError> {
-        self.journal.append(&Record::Evaluation(iteration, evaluation))
+        self.journal.append(&Record::Evaluation(iteration, evaluation))?;
+        self.journal.flush()
     }
 
     /// Builds the final log and writes summary.json.
@@ -147,13 +147,14 @@ impl Log {
     }
 
     fn build(&mut self, status: Status, reason: &str) -> Result<(), LogError> {
+        let start = Instant::now();
         self.journal.flush()?;
         let path = self.folder.join("log.h5");
         let records = journal::read(&self.folder.join("log.journal"))?;
         let image = self::hdf5::image(&self.header, records, status, reason)
             .map_err(|source| LogError::Hdf5 { path: path.clone(), source })?;
         files::replace(&path, &image)?;
-        self.built_at_bytes = self.journal.bytes();
+        self.build_time = start.elapsed();
         self.built_at = Instant::now();
         Ok(())
     }

@@ -57,13 +57,9 @@ impl Progress {
             self.spoken = Instant::now();
             let left = self.start.elapsed().div_f64(k as f64).mul_f64((self.last - k) as f64);
             let percent = 100 * k / self.last;
-            eprintln!(
-                "{}: {k}/{} ({percent} %), {} left, {}",
-                self.name,
-                self.last,
-                HumanDuration(left),
-                self.words
-            );
+            let Self { name, last, words, .. } = self;
+            let left = HumanDuration(left);
+            crate::system::say(&format!("{name}: {k}/{last} ({percent} %), {left} left, {words}"));
         }
     }
 

@@ -39,8 +39,9 @@ fn c_string_attribute(dataset: &Dataset, name: &str, value: &str) -> Result<()> 
     let name = CString::new(name).map_err(fail)?;
     let value = CString::new(value).map_err(fail)?;
     let size = value.as_bytes_with_nul().len();
-    // SAFETY: every handle is made here, checked before use and closed once; the buffer that is
-    // written has the size of the type and outlives the call. The library is locked meanwhile.
+    // SAFETY: every handle is made here and closed once, and the library answers a bad handle with
+    // an error; the buffer that is written has the size of the type and outlives the call. The
+    // library is locked meanwhile.
     let written = hdf5::sync::sync(|| unsafe {
         let kind = H5Tcopy(*H5T_C_S1);
         H5Tset_size(kind, size);

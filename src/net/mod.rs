@@ -126,7 +126,7 @@ impl<'c, F: Scalar> Net<'c, F> {
 
     /// What the compressors of x, y and z promise.
     pub fn bounds(&self) -> [Bound; 3] {
-        Block::ALL.map(|b| self.compressors[b as usize].bound(self.dims.blocks()[b as usize]))
+        bounds(&self.compressors, self.dims)
     }
 
     /// What travelled so far; at the server.
@@ -149,6 +149,12 @@ impl<'c, F: Scalar> Net<'c, F> {
     pub fn reports(&self) -> &[RankReport] {
         &self.reports
     }
+}
+
+/// What the compressors of x, y and z promise for vectors of these lengths.
+pub fn bounds<F: Scalar>(compressors: &[Box<dyn Compressor<F>>; 3], dims: Dims) -> [Bound; 3] {
+    let [x, y, z] = dims.blocks();
+    [compressors[0].bound(x), compressors[1].bound(y), compressors[2].bound(z)]
 }
 
 /// out += scale C(v) from the three packets at the front of `bytes`; returns the rest.

@@ -65,6 +65,10 @@ impl<F: Scalar> Net<'_, F> {
             let out = copy.block_mut(block);
             Identity {}.decode_add(packet, unused, F::one(), out).map_err(wrong)?;
         }
+        if !packets.is_empty() {
+            let problem = format!("the server sent {} bytes too many", packets.len());
+            return Err(NetError::Frame { iteration: k, problem });
+        }
         self.clock.charge(Phase::Communicate);
         Ok((cost.bytes, length))
     }
@@ -138,7 +142,7 @@ impl<F: Scalar> Net<'_, F> {
         }
         let workers = self.placement.workers;
         let share = [F::lit(1.0 / workers as f64); 3];
-        let mut losses = Losses::default();
+        let (mut losses, mut upload_bytes) = (Losses::default(), 0);
         self.mean.as_mut_slice().fill(F::zero());
         let mut failure = None;
         for (rank, message) in self.inbox.messages().enumerate() {
@@ -163,7 +167,11 @@ impl<F: Scalar> Net<'_, F> {
                 let before = rest.len();
                 rest = add_packets(&mut self.compressors, draw, rest, share, &mut self.mean)
                     .map_err(|source| NetError::Decode { worker, iteration: k, source })?;
-                self.traffic.upload_bytes += (before - rest.len()) as u64;
+                upload_bytes += (before - rest.len()) as u64;
+            }
+            if !rest.is_empty() {
+                let problem = format!("rank {rank} sent {} bytes too many", rest.len());
+                return Err(NetError::Frame { iteration: k, problem });
             }
         }
         if let Some(words) = failure {
@@ -171,6 +179,7 @@ impl<F: Scalar> Net<'_, F> {
             return Err(NetError::Worker(words));
         }
         self.losses = losses;
+        self.traffic.upload_bytes += upload_bytes;
         self.clock.charge(Phase::Server);
         Ok(Some(&self.mean))
     }
@@ -208,7 +217,13 @@ impl<F: Scalar> Net<'_, F> {
         self.comm.gather(&self.up, &mut self.inbox)?;
         if self.is_server() {
             sum.fill(0.0);
-            for message in self.inbox.messages() {
+            for (rank, message) in self.inbox.messages().enumerate() {
+                let expected = self.placement.hosted(rank).len() * size_of_val(sum);
+                if message.len() != expected {
+                    let problem =
+                        format!("rank {rank} sent {} of {expected} bytes to sum", message.len());
+                    return Err(NetError::Frame { iteration: 0, problem });
+                }
                 for part in message.chunks_exact(size_of_val(sum)) {
                     for (sum, bytes) in sum.iter_mut().zip(part.chunks_exact(f64::BYTES)) {
                         *sum += bytemuck::pod_read_unaligned::<f64>(bytes);

@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -26,8 +27,19 @@ const ROLE: &str = "SOBAYA_TEST_ROLE";
 /// The program without a launcher.
 pub fn sobaya(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sobaya"));
-    command.args(arguments).env("OPENBLAS_NUM_THREADS", "1").env_remove("SOBAYA_DATA");
+    command.args(arguments).env_remove("SOBAYA_DATA");
+    apart(&mut command);
     command
+}
+
+/// Keeps jobs that run at the same time out of each other's way: Open MPI's jobs share a folder that
+/// one may remove while another makes its own in it.
+fn apart(command: &mut Command) {
+    static JOBS: AtomicUsize = AtomicUsize::new(0);
+    let job = format!("{}-{}", std::process::id(), JOBS.fetch_add(1, Ordering::Relaxed));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(job);
+    fs::create_dir_all(&folder).expect("the build's folder is writable");
+    command.env("OMPI_MCA_orte_tmpdir_base", folder).env("OPENBLAS_NUM_THREADS", "1");
 }
 
 /// `command` on this many ranks.
@@ -64,7 +76,8 @@ pub fn mpirun(ranks: usize, command: &Command) -> Command {
 pub fn relaunch(test: &str, role: &str, ranks: usize) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a path to this test"));
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(ROLE, role).env("OPENBLAS_NUM_THREADS", "1");
+    command.env(ROLE, role);
+    apart(&mut command);
     mpirun(ranks, &command)
 }
 
