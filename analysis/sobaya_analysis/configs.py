@@ -96,7 +96,7 @@ def _rank(name: str) -> tuple[int, int, str]:
 
 def labels(configs: Sequence[Config], names: Sequence[str]) -> list[str]:
     """One distinct label per config (one per group); `names` are used if no short one exists."""
-    flats = [flatten(canonical(config)) for config in configs]
+    flats = [flatten(canonical(config)) | _by_variable(config) for config in configs]
     keys = distinguishing_keys(flats)
     if keys:
         texts = [_label(flat, keys) for flat in flats]
@@ -110,6 +110,21 @@ def labels(configs: Sequence[Config], names: Sequence[str]) -> list[str]:
         again = sum(other == text for other in texts[: len(distinct)])
         distinct.append(f"{text} #{again + 1}" if again else text)
     return distinct
+
+
+def _by_variable(config: Config) -> dict[str, str]:
+    """One word for compressors that differ by variable, as `rand-k on x`; identity goes unsaid."""
+    compressor = canonical(config).get("compressor")
+    if not isinstance(compressor, Mapping) or "kind" in compressor:
+        return {}
+    variables: dict[str, list[str]] = {}
+    for variable, part in compressor.items():
+        kind = part.get("kind") if isinstance(part, Mapping) else None
+        if kind not in (None, "identity"):
+            variables.setdefault(str(kind), []).append(str(variable))
+    return {
+        "compressor.kind": "; ".join(f"{kind} on {', '.join(on)}" for kind, on in variables.items())
+    }
 
 
 def _label(flat: Mapping[str, Any], keys: Sequence[str]) -> str:

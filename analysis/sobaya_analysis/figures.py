@@ -17,6 +17,8 @@ from .curves import AXES, METRICS, Axis, Curve, Metric, has_data, median_curve, 
 from .group import Group, Section
 from .theme import MATPLOTLIB, Style, style_of
 
+_DPI = {"png": 160, "svg": 80}
+"""Resolution; in an SVG of the raw lines alone, which are the bulk of the file."""
 _MAX_POINTS = 1500
 _MAX_MARKERS = 12
 _MAX_RAW_GROUPS = 8
@@ -46,7 +48,7 @@ def overview(section: Section) -> dict[str, bytes] | None:
         for kind in ("png", "svg"):
             out = io.BytesIO()
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            figure.savefig(out, format=kind, dpi=160, metadata=metadata)
+            figure.savefig(out, format=kind, dpi=_DPI[kind], metadata=metadata)
             images[kind] = out.getvalue()
     return images
 

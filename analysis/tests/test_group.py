@@ -67,7 +67,7 @@ def label_cases() -> list[tuple[list[dict], list[str]]]:
                 config_of(compressor={"x": {"kind": "rand-k"}, "y": {"kind": "top-k"}}),
                 config_of(compressor={"x": {"kind": "top-k"}, "y": {"kind": "rand-k"}}),
             ],
-            ["rand-k", "top-k"],
+            ["rand-k on x; top-k on y", "top-k on x; rand-k on y"],
         ),
         ([config_of(workers=4), config_of(workers=8)], ["workers 4", "workers 8"]),
         ([config_of(rho=10.0), config_of()], ["rho 10", "no rho"]),
