@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a machine for building, running and testing; see usage() below.
-# demo.sh, test.sh and results-mnist.sh source this file for its functions and settings.
+# demo.sh, test.sh and results.sh source this file for its functions and settings.
 
 me=$(basename -- "$0")
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

@@ -21,6 +21,16 @@ pub enum Stream {
     CompressX = 7,
     CompressY = 8,
     CompressZ = 9,
+    /// The second round of a low-rank coder, for x, y and z.
+    SecondX = 10,
+    SecondY = 11,
+    SecondZ = 12,
+    /// What the server sends; `worker` tells the iterate (0) from the factors of low rank (1, 2).
+    DownX = 13,
+    DownY = 14,
+    DownZ = 15,
+    /// The first right factor of a low-rank coder.
+    FactorStart = 16,
 }
 
 /// Coordinates of a draw; nothing else may seed anything.
@@ -81,7 +91,8 @@ impl Key {
     }
 }
 
-const LANES: usize = 16;
+/// Numbers of one bulk draw.
+pub const LANES: usize = 16;
 
 /// Sixteen independent xoshiro128+ generators advanced together.
 #[derive(Clone, Debug)]
@@ -91,7 +102,7 @@ pub struct Lanes {
 
 impl Lanes {
     /// The next 16 numbers, uniform on 0..2^32; the low bits are the weaker ones.
-    #[inline]
+    #[inline(always)]
     pub fn draw(&mut self) -> [u32; LANES] {
         let [a, b, c, d] = &mut self.state;
         let mut out = [0; LANES];

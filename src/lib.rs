@@ -26,6 +26,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod evaluate;
+pub mod feedback;
 pub mod gradients;
 pub mod key;
 pub mod log;

@@ -26,6 +26,8 @@ pub enum DecodeError {
     Field { field: &'static str, found: u64, expected: u64 },
     #[error("index {index} is not above its predecessor or not below the dimension {dim}")]
     Index { index: u64, dim: usize },
+    #[error("a scale, or a part of one, is negative, too large or not a number")]
+    Scale,
 }
 
 impl DecodeError {
@@ -39,7 +41,7 @@ impl DecodeError {
 }
 
 /// What the header says about the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The compressor's number (its `WIRE` constant).
     pub compressor: u8,
@@ -51,6 +53,17 @@ pub struct Header {
     pub dim: usize,
     /// Number of coded entries (or parts).
     pub count: usize,
+}
+
+impl Header {
+    /// `Ok` if every field is that of another header.
+    pub fn expect(self, other: Self) -> Result<(), DecodeError> {
+        DecodeError::expect("compressor", self.compressor.into(), other.compressor.into())?;
+        DecodeError::expect("index code", self.index_code.into(), other.index_code.into())?;
+        DecodeError::expect("value code", self.value_code.into(), other.value_code.into())?;
+        DecodeError::expect("dim", self.dim, other.dim)?;
+        DecodeError::expect("count", self.count, other.count)
+    }
 }
 
 /// A received packet.

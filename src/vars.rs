@@ -27,6 +27,32 @@ impl Dims {
     }
 }
 
+/// How a variable is made of matrices: row-major and one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout(Vec<[usize; 2]>);
+
+impl Layout {
+    /// Matrices of these [rows, columns], in the order in which they are stored.
+    pub fn new(matrices: impl IntoIterator<Item = [usize; 2]>) -> Self {
+        Self(matrices.into_iter().collect())
+    }
+
+    /// A variable without structure: one column.
+    pub fn flat(dim: usize) -> Self {
+        Self(vec![[dim, 1]])
+    }
+
+    /// [rows, columns] of each matrix.
+    pub fn matrices(&self) -> &[[usize; 2]] {
+        &self.0
+    }
+
+    /// Length of the variable.
+    pub fn dim(&self) -> usize {
+        self.0.iter().map(|[rows, columns]| rows * columns).sum()
+    }
+}
+
 /// One of the three variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -105,6 +131,11 @@ impl<F: Scalar> Vars<F> {
         let (x, rest) = self.data.split_at_mut(self.dims.upper);
         let (y, z) = rest.split_at_mut(self.dims.lower);
         (x, y, z)
+    }
+
+    /// 64-bit hash of x, y and z as stored, in that order.
+    pub fn hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(&self.data))
     }
 
     /// Copy in double precision.

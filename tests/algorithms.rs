@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use common::{SEED, alone, assert_all_kinds, compressor, distance, packed, problem, run};
+use common::{
+    SEED, alone, assert_all_kinds, compressor, distance, links, packed, problem, run, setting,
+};
 use sobaya::algorithms::{self, AlgorithmContext};
 use sobaya::net::Net;
 use sobaya::problems::Draw;
@@ -136,9 +138,10 @@ fn traffic_is_the_length_of_the_packets() {
         let sent = match is_compressed(&algorithm) {
             false => dense(4),
             true => {
-                let mut compressor = compressor::<f32>(&rand_k());
-                let mut length =
-                    |d| packed(&mut *compressor, &vec![1.0; d as usize], common::key(0)).len();
+                let length = |d: u64| {
+                    let mut compressor = compressor::<f32>(&rand_k(), d as usize);
+                    packed(&mut *compressor, &vec![1.0; d as usize], common::key(0)).len()
+                };
                 blocks.iter().map(|&d| length(d) as u64).sum()
             }
         };
@@ -155,14 +158,16 @@ fn noisy() -> Value {
     json!({ "kind": "quadratic", "heterogeneity": 1, "noise": 0.1 })
 }
 
-/// (x, y, z) after some iterations on the noisy quadratic problem.
-fn iterate<F: Scalar>(algorithm: &Value, compressors: &Value, iterations: u64) -> Vars<f64> {
+/// (x, y, z) after some iterations on the noisy quadratic problem, with the algorithm's own feedback.
+fn iterate<F: Scalar>(algorithm: &Value, compressor: &Value, iterations: u64) -> Vars<f64> {
     let problem = problem::<F>(&noisy(), WORKERS, 0..WORKERS);
     let start = problem.start();
     let comm = &mut alone();
-    let compressors = [0, 1, 2].map(|_| compressor(compressors));
-    let mut net = Net::<F>::new(comm, WORKERS, start.dims(), SEED, 0, compressors);
-    let context = AlgorithmContext { start, hosted: net.hosted(), bounds: net.bounds() };
+    let compressors = [(); 3].map(|()| compressor.clone());
+    let feedback = algorithms::registry().facts(algorithm).feedback[0];
+    let links = links(&compressors, &json!({ "kind": feedback }), start.dims(), 0..WORKERS);
+    let mut net = Net::<F>::new(comm, setting(WORKERS, start.dims()), links);
+    let context = AlgorithmContext { start, hosted: net.hosted() };
     let algorithm = algorithms::registry().build::<F>(algorithm, context);
     let mut algorithm = algorithm.expect("an example builds");
     let mut workers = Workers::new(problem);

@@ -9,7 +9,7 @@ use process::{LIMIT, Running, attribute, descendants, finish, is_alive, log, mpi
 use process::{relaunch, role, sobaya, start, summary, text, until, write};
 use serde_json::json;
 use sobaya::comm::mpi::{Exit, session};
-use sobaya::comm::{Comm, Inbox};
+use sobaya::comm::{Comm, Messages};
 
 /// The promised time from the fault to the end of the job.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const CODE: i32 = 42;
 fn job(fault: &str) -> ! {
     session(|comm| {
         let mut comm = comm.expect("the launcher fits the MPI library");
-        let mut inbox = Inbox::default();
+        let mut inbox = Messages::default();
         for round in 0.. {
             if round == 10 && comm.rank() == 1 {
                 println!("now");
@@ -144,9 +144,20 @@ fn divergence_is_one_message_on_any_number_of_ranks() {
     let mut config = quadratic();
     config["iterations"] = json!(5000);
     config["algorithm"]["alpha"] = json!(1e3);
-    // Found by a worker, or by the server at an evaluation.
-    for (every, words) in [(5000, "worker "), (1, "iterate is not finite")] {
+    let identity = json!({ "kind": "identity" });
+    let sum = json!({ "kind": "sum" });
+    // Found by the server as it sends the iterate, or at an evaluation; or by a worker, where every
+    // rank makes the server's step.
+    for (every, downlink, collective, words) in [
+        (5000, json!({ "kind": "dense" }), "star", "what is to be sent of"),
+        (1, json!({ "kind": "dense" }), "star", "iterate is not finite"),
+        (4999, sum.clone(), "star", "worker "),
+        (4998, sum, "segments", "worker "),
+    ] {
         config["evaluate"] = json!({ "every": every });
+        config["compressor"] = identity.clone();
+        config["downlink"] = downlink;
+        config["wire"] = json!({ "collective": collective });
         let path = write(folder.path(), &config);
         let mut places = vec![];
         for ranks in [1, 4] {

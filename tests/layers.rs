@@ -5,26 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 21] = [
-    ("algorithms", "compressors config net problems registry scalar vars workers"),
+const ROOMS: [(&str, &str); 22] = [
+    ("algorithms", "config net problems registry scalar vars workers"),
     ("comm", ""),
-    ("compressors", "config key packet registry scalar"),
-    ("config", "algorithms compressors data problems registry vars"),
+    ("compressors", "config key packet registry scalar simd vars"),
+    ("config", "algorithms compressors data feedback net problems registry vars"),
     ("data", "config key scalar"),
     ("error", "comm config data log net problems"),
     ("evaluate", "net problems scalar vars"),
     ("gradients", "key problems vars"),
     ("key", ""),
     ("log", "config evaluate net problems system"),
-    ("net", "comm compressors key packet problems scalar vars workers"),
+    ("feedback", "compressors config packet registry scalar vars"),
+    ("net", "comm compressors feedback key packet problems scalar vars workers"),
     ("packet", "scalar"),
     ("problems", "config data key product registry scalar simd vars"),
     ("product", "scalar"),
     ("registry", "config scalar"),
     (
         "run",
-        "algorithms comm compressors config data error evaluate log net problems scalar system vars \
-         workers",
+        "algorithms comm compressors config data error evaluate feedback log net problems scalar system \
+         vars workers",
     ),
     ("scalar", "registry"),
     ("simd", ""),

@@ -23,6 +23,15 @@ class OutputError(ReportError):
     exit_code = 5
 
 
+class StudyError(ReportError):
+    """A file of configs/studies cannot be used."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
 class LogError(ReportError):
     """A log cannot be used. The text names the file, what is wrong and what to do."""
 

@@ -43,14 +43,18 @@ def overview(section: Section) -> dict[str, bytes] | None:
         return None
     with mpl.rc_context(MATPLOTLIB), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = _draw(section, metrics)
-        images = {}
-        for kind in ("png", "svg"):
-            out = io.BytesIO()
-            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            figure.savefig(out, format=kind, dpi=_DPI[kind], metadata=metadata)
-            images[kind] = out.getvalue()
-    return images
+        return images(_draw(section, metrics))
+
+
+def images(figure: Figure) -> dict[str, bytes]:
+    """A figure as {"png": .., "svg": ..}, the same bytes for the same figure."""
+    found = {}
+    for kind in ("png", "svg"):
+        out = io.BytesIO()
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(out, format=kind, dpi=_DPI[kind], metadata=metadata)
+        found[kind] = out.getvalue()
+    return found
 
 
 def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:

@@ -9,7 +9,8 @@
 //!            broadcast (x+, y+, z+)
 //! ```
 //!
-//! Requires unbiased compressors for its guarantee. On heterogeneous workers it stalls where the D_i
+//! With residual feedback (EF14) what was not sent is added to the next direction and any compressor
+//! that contracts will do. Without, it requires unbiased compressors for its guarantee. On heterogeneous workers it stalls where the D_i
 //! do not vanish although their mean does.
 
 use schemars::JsonSchema;
@@ -45,7 +46,8 @@ impl Kind for CSoba {
 }
 
 impl AlgorithmKind for CSoba {
-    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: true, error_feedback: false };
+    const FACTS: AlgorithmFacts =
+        AlgorithmFacts { compressed: true, feedback: &["none", "residual"] };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

@@ -48,7 +48,8 @@ impl Kind for CmSoba {
 }
 
 impl AlgorithmKind for CmSoba {
-    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: true, error_feedback: false };
+    const FACTS: AlgorithmFacts =
+        AlgorithmFacts { compressed: true, feedback: &["none", "residual"] };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! worker i, for each of x, y, z:  c_i = C(D_i - m_i);  m_i += delta c_i;  send c_i
-//! server:    D^ = m + mean_i c_i;  m += delta mean_i c_i           all memories 0 at the start
+//! server:    D^ = m + mean_i c_i;  m += delta mean_i c_i           all memories 0 at the start;
+//!                                                                  see feedback/memory.rs
 //!            h+ = (1 - theta) h + theta D^_x                       h = 0 at the start
 //!            x+ = x - alpha h+
 //!            y+ = y - beta D^_y
@@ -17,13 +18,15 @@
 //! worker i:  h_i+ = (1 - theta) h_i + theta D_x,i;   c_x,i = C(h_i+ - m_i)
 //! server:    x+ = x - alpha D^_x
 //! ```
+//!
+//! The memories may be those of another feedback (EF21, DIANA, EControl ...).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind, descend_lower};
 use crate::config::{Positive, Ratio};
-use crate::net::{Memories, Net, NetError};
+use crate::net::{Net, NetError};
 use crate::problems::Draw;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
@@ -73,10 +76,13 @@ impl Kind for EfSoba {
 }
 
 impl AlgorithmKind for EfSoba {
-    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: true, error_feedback: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: true,
+        feedback: &["memory", "ef21", "diana", "ef21-momentum", "econtrol"],
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
-        let AlgorithmContext { start, hosted, bounds } = context;
+        let AlgorithmContext { start, hosted } = context;
         let average = vec![F::zero(); start.dims().upper];
         let averages = match self.momentum {
             Momentum::Server => 1,
@@ -91,7 +97,6 @@ impl AlgorithmKind for EfSoba {
             momentum: self.momentum,
             first: hosted.start,
             h: vec![average; averages],
-            memories: Memories::new(start.dims(), hosted, bounds),
             v: start.clone(),
             server: start,
         })
@@ -111,8 +116,6 @@ struct State<F> {
     server: Vars<F>,
     /// Moving averages [p]: the server's one, or h_i of each hosted worker.
     h: Vec<Vec<F>>,
-    /// m_i of the hosted workers and m of the server.
-    memories: Memories<F>,
     /// (x, y, z) as the workers hold it.
     v: Vars<F>,
 }
@@ -135,7 +138,7 @@ impl<F: Scalar> Algorithm<F> for State<F> {
             }
             Ok(losses)
         };
-        if let Some(d) = net.estimate_at_server(k, &mut self.memories, directions)? {
+        if let Some(d) = net.mean_at_server(k, directions)? {
             let (x, ..) = self.server.split_mut();
             match self.momentum {
                 Momentum::Server => {

@@ -15,7 +15,6 @@ mod soba;
 
 use std::ops::Range;
 
-use crate::compressors::Bound;
 use crate::config::KeyError;
 use crate::net::{Net, NetError};
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
@@ -46,8 +45,6 @@ pub struct AlgorithmContext<F> {
     pub start: Vars<F>,
     /// The workers of this rank.
     pub hosted: Range<usize>,
-    /// What the compressors of x, y and z promise.
-    pub bounds: [Bound; 3],
 }
 
 /// What the plan must know of a kind of algorithm.
@@ -55,8 +52,8 @@ pub struct AlgorithmContext<F> {
 pub struct AlgorithmFacts {
     /// It sends compressed vectors, and so needs compressors.
     pub compressed: bool,
-    /// It corrects the bias of contractive compressors.
-    pub error_feedback: bool,
+    /// The kinds of feedback that it may use; the first is the default.
+    pub feedback: &'static [&'static str],
 }
 
 impl Family for Algorithms {

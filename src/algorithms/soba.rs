@@ -33,7 +33,7 @@ impl Kind for Soba {
 }
 
 impl AlgorithmKind for Soba {
-    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: false, error_feedback: false };
+    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: false, feedback: &["none"] };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         let Self { alpha, beta, gamma, rho } = *self;

@@ -9,7 +9,8 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::gradients;
 use crate::log::bytes;
-use crate::run;
+use crate::net::dense_bytes;
+use crate::run::build;
 use crate::scalar::Scalar;
 use crate::vars::Block;
 
@@ -52,28 +53,28 @@ pub fn main(arguments: Arguments) -> Result<(), Error> {
 /// Memory and bytes of a run.
 fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String, Error> {
     // Data files are read and checked; no sample is kept.
-    let problem = run::problem::<F>(plan, folder, 0..0)?;
+    let problem = build::problem::<F>(plan, folder, 0..0)?;
     let dims = problem.dims();
-    let compressors = run::compressors::<F>(plan, dims)?;
+    let links = build::links::<F>(plan, &*problem, 0..0)?;
     let placement = Placement { workers: plan.workers, ranks };
-    let upload = run::upload_bytes(&compressors, dims);
-    let dense = run::dense_bytes::<F>(dims);
+    let costs = links.costs(dims);
+    let dense = dense_bytes::<F>(dims);
     let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
 
     let state = (dims.total() * F::BYTES) as u64;
+    let [per_worker, at_server] = links.feedback.numbers().map(|n| (n * F::BYTES) as u64);
     let memory = |rank: usize| {
         let hosted = placement.hosted(rank);
-        let memories = hosted.len() as u64 * state;
         // Iterate, its copies, mean, direction, momentum; then outgoing and incoming messages.
-        let vectors = 8 * state + memories;
-        let inbox = if rank == 0 { plan.workers as u64 * upload } else { 0 };
-        let messages = hosted.len() as u64 * upload + inbox + dense;
+        let vectors = 8 * state + hosted.len() as u64 * per_worker + at_server;
+        let inbox = if rank == 0 { plan.workers as u64 * costs.largest_upload } else { 0 };
+        let messages = hosted.len() as u64 * costs.largest_upload + inbox + costs.largest_download;
         problem.footprint(hosted) as u64 + vectors + messages
     };
     let largest = (0..ranks).map(memory).max().unwrap_or(0);
+    let of_run = |bytes: f64| bytes * (plan.workers as f64) * (plan.iterations as f64);
 
     let mut out = String::new();
-    let n = plan.workers as u64;
     let _ = writeln!(
         out,
         "p = {}, q = {}, {} {} numbers",
@@ -86,25 +87,30 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let _ = writeln!(
         out,
         "upload a worker and iteration        {} ({:.2} times less than uncompressed)",
-        bytes(upload),
-        dense as f64 / upload as f64
+        bytes(costs.upload as u64),
+        dense as f64 / costs.upload
     );
     let _ = writeln!(
         out,
         "upload of the run, all workers       {}",
-        bytes(upload.saturating_mul(n).saturating_mul(plan.iterations))
+        bytes(of_run(costs.upload) as u64)
     );
-    let _ = writeln!(out, "download a worker and iteration      {}", bytes(dense));
+    let _ = writeln!(
+        out,
+        "download a worker and iteration      {} ({:.2} times less than uncompressed)",
+        bytes(costs.download as u64),
+        dense as f64 / costs.download
+    );
     let _ = writeln!(
         out,
         "largest message                      {}",
-        bytes(dense.max(upload * most_hosted as u64))
+        bytes(costs.largest_download.max(costs.largest_upload * most_hosted as u64))
     );
     Ok(out)
 }
 
 fn check_gradients(plan: &Plan, folder: &Folder) -> Result<(), Error> {
-    let mut problem = run::problem::<f64>(plan, folder, 0..1)?;
+    let mut problem = build::problem::<f64>(plan, folder, 0..1)?;
     let off = gradients::check(&mut *problem, plan.seed, 0);
     let mut wrong = vec![];
     let mut out = String::from("directions against central differences (f64, relative)\n");

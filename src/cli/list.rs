@@ -9,7 +9,8 @@ use crate::registry::{Family, Registry};
 pub fn text() -> String {
     let mut out = String::new();
     section(&mut out, "Algorithms", kinds(&crate::algorithms::registry()));
-    section(&mut out, "Compressors", kinds(&crate::compressors::registry()));
+    section(&mut out, "Compressors", kinds(&crate::compressors::coders()));
+    section(&mut out, "Feedback", kinds(&crate::feedback::registry()));
     section(&mut out, "Problems", kinds(&crate::problems::registry()));
     section(&mut out, "Data sets", DATASETS.to_vec());
     out

@@ -1,6 +1,6 @@
 //! Agreement over all ranks on whether a step of the setup went well everywhere.
 
-use super::{Comm, CommError, Inbox};
+use super::{Comm, CommError, Messages};
 
 /// A rank's failure: the exit code and one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub fn agree(
         Ok(()) => vec![0],
         Err(failure) => [&[failure.code.max(1)], failure.message.as_bytes()].concat(),
     };
-    let mut inbox = Inbox::default();
+    let mut inbox = Messages::default();
     comm.gather(&message, &mut inbox)?;
     if comm.is_root() {
         let failed = inbox.messages().find(|message| message.first() != Some(&0));

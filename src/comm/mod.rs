@@ -45,16 +45,72 @@ pub enum CommError {
     /// The sum of all messages does not fit the address space.
     #[error("messages of {0} bytes in all cannot be gathered")]
     TooLarge(u64),
+    /// A rank sent something else than was agreed.
+    #[error("rank {rank} sent {found} bytes, expected {expected}")]
+    Length {
+        /// The sender.
+        rank: usize,
+        /// What it sent.
+        found: usize,
+        /// What the others expect.
+        expected: usize,
+    },
 }
 
-/// Messages of all ranks at the root, in rank order, in a buffer that is reused.
+/// One message for or from each rank, in rank order, in a buffer that is reused.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub struct Messages {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Inbox {
+impl Messages {
+    /// Drops all messages; the room stays.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Appends the next rank's message: what `write` appends to the bytes that it gets.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Room for messages of these lengths, to be written over.
+    fn resize(&mut self, lengths: &[usize]) {
+        self.ends.clear();
+        let mut end = 0;
+        for length in lengths {
+            end += length;
+            self.ends.push(end);
+        }
+        self.bytes.resize(end, 0);
+    }
+
+    /// The message of a rank.
+    fn of(&self, rank: usize) -> &[u8] {
+        let start = if rank == 0 { 0 } else { self.ends[rank - 1] };
+        &self.bytes[start..self.ends[rank]]
+    }
+
+    /// The messages in rank order, to be written over.
+    fn messages_mut(&mut self) -> Vec<&mut [u8]> {
+        let (mut rest, mut start) = (&mut self.bytes[..], 0);
+        let mut all = Vec::with_capacity(self.ends.len());
+        for &end in &self.ends {
+            let (message, behind) = std::mem::take(&mut rest).split_at_mut(end - start);
+            all.push(message);
+            (rest, start) = (behind, end);
+        }
+        all
+    }
+
+    /// All messages, one behind the other.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The messages in rank order.
     pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
         self.ends.iter().scan(0, |start, &end| {
@@ -65,7 +121,7 @@ impl Inbox {
     }
 }
 
-/// Communication: two verbs that every rank calls in the same order. Rank 0 is the root.
+/// Communication: three verbs that every rank calls in the same order. Rank 0 is the root.
 pub trait Comm {
     /// This rank.
     fn rank(&self) -> usize;
@@ -74,10 +130,19 @@ pub trait Comm {
     fn ranks(&self) -> usize;
 
     /// Brings every rank's message to the root, into `inbox` (left alone elsewhere).
-    fn gather(&mut self, mine: &[u8], inbox: &mut Inbox) -> Result<Cost, CommError>;
+    fn gather(&mut self, mine: &[u8], inbox: &mut Messages) -> Result<Cost, CommError>;
 
     /// Brings the root's message to every rank: read on the root, overwritten elsewhere.
     fn broadcast(&mut self, message: &mut Vec<u8>) -> Result<Cost, CommError>;
+
+    /// Sends message r of `outgoing` to rank r, and receives one of `lengths[r]` bytes from each rank
+    /// r: everybody knows beforehand what comes. A rank's message to itself is handed over, too.
+    fn exchange(
+        &mut self,
+        outgoing: &Messages,
+        lengths: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError>;
 
     /// Whether this is rank 0.
     fn is_root(&self) -> bool {

@@ -17,7 +17,7 @@ use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::traits::Root;
 use mpi::{Count, request};
 
-use super::{Comm, CommError, Cost, Inbox};
+use super::{Comm, CommError, Cost, Messages};
 
 /// The most bytes in one MPI call.
 pub const PIECE: usize = 1 << 30;
@@ -137,7 +137,7 @@ impl MpiComm {
     }
 
     /// The root's end of a gather: `lengths` by rank, its own 0 because it is not handed to MPI.
-    fn collect(&self, mine: &[u8], lengths: &[u64], inbox: &mut Inbox) -> Result<(), CommError> {
+    fn collect(&self, mine: &[u8], lengths: &[u64], inbox: &mut Messages) -> Result<(), CommError> {
         let total = lengths.iter().try_fold(mine.len() as u64, |sum, &l| sum.checked_add(l));
         let total = total.and_then(|total| usize::try_from(total).ok());
         resize(&mut inbox.bytes, total.ok_or(CommError::TooLarge(u64::MAX))?);
@@ -218,7 +218,7 @@ impl Comm for MpiComm {
         self.world.size() as usize
     }
 
-    fn gather(&mut self, mine: &[u8], inbox: &mut Inbox) -> Result<Cost, CommError> {
+    fn gather(&mut self, mine: &[u8], inbox: &mut Messages) -> Result<Cost, CommError> {
         let start = Instant::now();
         let length = if self.is_root() { 0 } else { mine.len() as u64 };
         if !self.is_root() {
@@ -251,5 +251,42 @@ impl Comm for MpiComm {
             if self.is_root() && !last { length } else { 0 }
         };
         Ok(Cost { bytes: bytes as u64, wait, transfer: start.elapsed() - wait })
+    }
+
+    fn exchange(
+        &mut self,
+        outgoing: &Messages,
+        lengths: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        let start = Instant::now();
+        incoming.resize(lengths);
+        let (rank, piece) = (self.rank(), self.piece);
+        let pieces = |length: &usize| length.div_ceil(piece);
+        let requests = lengths.iter().map(pieces).sum::<usize>()
+            + outgoing.messages().map(|message| pieces(&message.len())).sum::<usize>();
+        request::multiple_scope(requests, |scope, all| {
+            for (from, message) in incoming.messages_mut().into_iter().enumerate() {
+                if from == rank {
+                    message.copy_from_slice(outgoing.of(rank));
+                    continue;
+                }
+                for part in message.chunks_mut(piece) {
+                    let process = self.world.process_at_rank(from as i32);
+                    all.add(process.immediate_receive_into(scope, part));
+                }
+            }
+            // Each rank begins with its successor: no receiver gets everything at once.
+            for to in (rank + 1..self.ranks()).chain(0..rank) {
+                for part in outgoing.of(to).chunks(piece) {
+                    let process = self.world.process_at_rank(to as i32);
+                    all.add(process.immediate_send(scope, part));
+                }
+            }
+            all.wait_all(&mut vec![]);
+        });
+        let others = outgoing.messages().map(<[u8]>::len).sum::<usize>() - outgoing.of(rank).len();
+        // Who waited for whom is not told apart here.
+        Ok(Cost { bytes: others as u64, transfer: start.elapsed(), ..Cost::default() })
     }
 }

@@ -3,32 +3,37 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use super::{Comm, CommError, Cost, Inbox};
+use super::{Comm, CommError, Cost, Messages};
 
-/// One rank's ends of the links with the root.
+/// One rank's ends of the links with every rank, itself included.
 pub struct ThreadComm {
     rank: usize,
-    ranks: usize,
-    /// To the root; at the root to every other rank.
     to: Vec<Sender<Vec<u8>>>,
-    /// From the root; at the root from every other rank.
     from: Vec<Receiver<Vec<u8>>>,
 }
 
 /// A communicator for each of `ranks` threads.
 pub fn world(ranks: usize) -> Vec<ThreadComm> {
-    let mut root = ThreadComm { rank: 0, ranks, to: vec![], from: vec![] };
-    let mut others = vec![];
-    for rank in 1..ranks {
-        let (to_rank, from_root) = channel();
-        let (to_root, from_rank) = channel();
-        root.to.push(to_rank);
-        root.from.push(from_rank);
-        others.push(ThreadComm { rank, ranks, to: vec![to_root], from: vec![from_root] });
+    let mut all: Vec<_> =
+        (0..ranks).map(|rank| ThreadComm { rank, to: vec![], from: vec![] }).collect();
+    for sender in 0..ranks {
+        for receiver in 0..ranks {
+            let (to, from) = channel();
+            all[sender].to.push(to);
+            all[receiver].from.push(from);
+        }
     }
-    let mut all = vec![root];
-    all.append(&mut others);
     all
+}
+
+impl ThreadComm {
+    fn send(&self, rank: usize, message: &[u8]) -> Result<(), CommError> {
+        self.to[rank].send(message.to_vec()).map_err(|_| CommError::Gone(rank))
+    }
+
+    fn receive(&self, rank: usize) -> Result<Vec<u8>, CommError> {
+        self.from[rank].recv().map_err(|_| CommError::Gone(rank))
+    }
 }
 
 impl Comm for ThreadComm {
@@ -37,24 +42,21 @@ impl Comm for ThreadComm {
     }
 
     fn ranks(&self) -> usize {
-        self.ranks
+        self.to.len()
     }
 
-    fn gather(&mut self, mine: &[u8], inbox: &mut Inbox) -> Result<Cost, CommError> {
+    fn gather(&mut self, mine: &[u8], inbox: &mut Messages) -> Result<Cost, CommError> {
         let start = Instant::now();
         if !self.is_root() {
-            self.to[0].send(mine.to_vec()).map_err(|_| CommError::Gone(0))?;
+            self.send(0, mine)?;
             let transfer = start.elapsed();
             return Ok(Cost { bytes: mine.len() as u64, transfer, ..Cost::default() });
         }
-        inbox.bytes.clear();
-        inbox.ends.clear();
-        inbox.bytes.extend_from_slice(mine);
-        inbox.ends.push(inbox.bytes.len());
-        for (i, from) in self.from.iter().enumerate() {
-            let message = from.recv().map_err(|_| CommError::Gone(i + 1))?;
-            inbox.bytes.extend_from_slice(&message);
-            inbox.ends.push(inbox.bytes.len());
+        inbox.clear();
+        inbox.push(|bytes| bytes.extend_from_slice(mine));
+        for rank in 1..self.ranks() {
+            let message = self.receive(rank)?;
+            inbox.push(|bytes| bytes.extend_from_slice(&message));
         }
         Ok(Cost { wait: start.elapsed(), ..Cost::default() })
     }
@@ -62,13 +64,36 @@ impl Comm for ThreadComm {
     fn broadcast(&mut self, message: &mut Vec<u8>) -> Result<Cost, CommError> {
         let start = Instant::now();
         if !self.is_root() {
-            *message = self.from[0].recv().map_err(|_| CommError::Gone(0))?;
+            *message = self.receive(0)?;
             return Ok(Cost { wait: start.elapsed(), ..Cost::default() });
         }
-        for (i, to) in self.to.iter().enumerate() {
-            to.send(message.clone()).map_err(|_| CommError::Gone(i + 1))?;
+        for rank in 1..self.ranks() {
+            self.send(rank, message)?;
         }
-        let bytes = (message.len() * self.to.len()) as u64;
+        let bytes = (message.len() * (self.ranks() - 1)) as u64;
         Ok(Cost { bytes, transfer: start.elapsed(), ..Cost::default() })
+    }
+
+    fn exchange(
+        &mut self,
+        outgoing: &Messages,
+        lengths: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        let start = Instant::now();
+        let mut bytes = 0;
+        for (rank, message) in outgoing.messages().enumerate() {
+            self.send(rank, message)?;
+            bytes += if rank == self.rank { 0 } else { message.len() as u64 };
+        }
+        incoming.clear();
+        for (rank, &expected) in lengths.iter().enumerate() {
+            let message = self.receive(rank)?;
+            if message.len() != expected {
+                return Err(CommError::Length { rank, found: message.len(), expected });
+            }
+            incoming.push(|bytes| bytes.extend_from_slice(&message));
+        }
+        Ok(Cost { bytes, wait: start.elapsed(), ..Cost::default() })
     }
 }

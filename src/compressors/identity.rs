@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Bound, Compressor, CompressorKind};
+use super::{Bound, Compressor, CompressorKind, NotFinite, Site};
 use crate::config::KeyError;
 use crate::key::Key;
 use crate::packet::{self, DecodeError, HEADER, Header, Packet};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
+use crate::vars::all_finite;
 
 const WIRE: u8 = 0;
 
@@ -24,17 +25,21 @@ impl Kind for Identity {
 }
 
 impl CompressorKind for Identity {
-    fn build<F: Scalar>(&self) -> Result<Box<dyn Compressor<F>>, KeyError> {
-        Ok(Box::new(*self))
+    fn build<F: Scalar>(&self, site: Site<'_>) -> Result<Box<dyn Compressor<F>>, KeyError> {
+        Ok(Box::new(Dense { dim: site.dim() }))
     }
 }
 
-impl<F: Scalar> Compressor<F> for Identity {
-    fn bound(&self, _dim: usize) -> Bound {
-        Bound::Unbiased { omega: 0.0 }
-    }
+/// Every value of vectors of length `dim`, as it is.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Dense {
+    pub dim: usize,
+}
 
-    fn encode(&mut self, v: &[F], _key: Key, out: &mut Vec<u8>) {
+impl Dense {
+    /// Appends the packet of any vector, finite or not.
+    pub fn write<F: Scalar>(v: &[F], out: &mut Vec<u8>) {
         let header = Header {
             compressor: WIRE,
             index_code: 0,
@@ -43,6 +48,20 @@ impl<F: Scalar> Compressor<F> for Identity {
             count: v.len(),
         };
         packet::write(out, header, |out| out.extend_from_slice(bytemuck::cast_slice(v)));
+    }
+}
+
+impl<F: Scalar> Compressor<F> for Dense {
+    fn bound(&self) -> Bound {
+        Bound::Unbiased { omega: 0.0 }
+    }
+
+    fn encode(&mut self, v: &[F], _key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
+        if !all_finite(v) {
+            return Err(NotFinite);
+        }
+        Self::write(v, out);
+        Ok(())
     }
 
     fn decode_add(
@@ -64,7 +83,11 @@ impl<F: Scalar> Compressor<F> for Identity {
         Ok(())
     }
 
-    fn max_packet(&self, dim: usize) -> usize {
-        HEADER + dim * F::BYTES
+    fn max_packet(&self) -> usize {
+        HEADER + self.dim * F::BYTES
+    }
+
+    fn summable(&self) -> Option<usize> {
+        Some(self.dim)
     }
 }

@@ -6,19 +6,27 @@
 //! ```
 //!
 //! (He et al., ICML 2024, "MSC"; Huang, Chen, Yin, Yuan 2022.)
+//!
+//! Rounds of rand-k meet the same coordinates again. With `"supports": "disjoint"` they do not: R
+//! disjoint K-subsets are one subset of RK coordinates, each round's remainder is v itself there,
+//! and the unbiased total is (d/(RK)) v on their union, omega = d/(RK) - 1. That is below
+//! s^R / (1 - s^R) at the same length. One draw of RK coordinates gives the union, and what travels
+//! is its RK values; RK above d is taken for d.
 
 use std::num::NonZeroU32;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Bound, Compressor, CompressorKind, inner_registry};
+use super::rand_k::RandK;
+use super::{Bound, Compressor, CompressorKind, NotFinite, Site, inner_registry, kept};
 use crate::config::KeyError;
 use crate::key::Key;
 use crate::packet::{self, DecodeError, HEADER, Header, Packet};
-use crate::registry::Kind;
+use crate::registry::{Kind, parameters};
 use crate::scalar::Scalar;
+use crate::vars::Layout;
 
 const WIRE: u8 = 3;
 /// The payload is a sequence of packets of the inner compressor, one a round.
@@ -32,12 +40,46 @@ pub struct MultiStep {
     #[schemars(range(max = 1000))]
     rounds: NonZeroU32,
     /// The compressor of a round, an object as under `compressor`; it must be unbiased.
+    #[schemars(schema_with = "inner_schema")]
     inner: Value,
+    /// Whether the supports of the rounds may overlap.
+    #[serde(default)]
+    supports: Supports,
+}
+
+/// How the supports of the rounds lie to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Supports {
+    /// Independent.
+    #[default]
+    Overlapping,
+    /// No coordinate in two rounds; the inner compressor must be rand-k.
+    Disjoint,
+}
+
+fn inner_schema(generator: &mut SchemaGenerator) -> Schema {
+    inner_registry().schema(generator)
 }
 
 impl MultiStep {
-    fn inner<F: Scalar>(&self) -> Result<Box<dyn Compressor<F>>, KeyError> {
-        inner_registry().build(&self.inner, ()).map_err(|e| e.below("inner"))
+    /// Parameters of the rand-k whose supports are made disjoint.
+    fn inner_rand_k(&self) -> Result<RandK, KeyError> {
+        let mut inner = self.inner.clone();
+        match inner.as_object_mut().and_then(|object| object.remove("kind")) {
+            Some(Value::String(kind)) if kind == RandK::KIND => {
+                parameters(inner).map_err(|e| e.below("inner"))
+            }
+            _ => Err(KeyError::value(
+                "inner.kind",
+                "disjoint supports are those of rand-k; use it or \"supports\": \"overlapping\""
+                    .into(),
+            )),
+        }
+    }
+
+    fn inner<F: Scalar>(&self, site: Site<'_>) -> Result<Box<dyn Compressor<F>>, KeyError> {
+        inner_registry().build(&self.inner, site).map_err(|e| e.below("inner"))
     }
 }
 
@@ -52,7 +94,10 @@ impl Kind for MultiStep {
             return Err(KeyError::value("rounds", "must be at most 1000".into()));
         }
         // The kind of promise does not depend on the length of the vector.
-        match self.inner::<f64>()?.bound(1 << 20) {
+        match self.inner::<f64>(Site::new(&Layout::flat(1 << 20)))?.bound() {
+            Bound::Unbiased { .. } if self.supports == Supports::Disjoint => {
+                self.inner_rand_k().map(drop)
+            }
             Bound::Unbiased { .. } => Ok(()),
             Bound::Contractive { .. } => Err(KeyError::value(
                 "inner.kind",
@@ -65,10 +110,16 @@ impl Kind for MultiStep {
 }
 
 impl CompressorKind for MultiStep {
-    fn build<F: Scalar>(&self) -> Result<Box<dyn Compressor<F>>, KeyError> {
+    fn build<F: Scalar>(&self, site: Site<'_>) -> Result<Box<dyn Compressor<F>>, KeyError> {
+        if self.supports == Supports::Disjoint {
+            let rand_k = self.inner_rand_k()?;
+            let (dim, rounds) = (site.dim(), self.rounds.get() as usize);
+            let union = kept(rand_k.ratio.get(), dim).saturating_mul(rounds).min(dim);
+            return Ok(Box::new(rand_k.encoder(WIRE, dim, union)));
+        }
         Ok(Box::new(Encoder {
             rounds: self.rounds.get(),
-            inner: self.inner()?,
+            inner: self.inner(site)?,
             remainder: vec![],
             round: vec![],
         }))
@@ -83,27 +134,27 @@ struct Encoder<F> {
 }
 
 impl<F: Scalar> Encoder<F> {
-    fn inner_omega(&self, dim: usize) -> f64 {
-        match self.inner.bound(dim) {
+    fn inner_omega(&self) -> f64 {
+        match self.inner.bound() {
             Bound::Unbiased { omega } => omega,
             Bound::Contractive { delta } => 1.0 / delta - 1.0,
         }
     }
 
     /// s^R.
-    fn left_over(&self, dim: usize) -> f64 {
-        let omega = self.inner_omega(dim);
+    fn left_over(&self) -> f64 {
+        let omega = self.inner_omega();
         (omega / (1.0 + omega)).powi(self.rounds as i32)
     }
 }
 
 impl<F: Scalar> Compressor<F> for Encoder<F> {
-    fn bound(&self, dim: usize) -> Bound {
-        let left = self.left_over(dim);
+    fn bound(&self) -> Bound {
+        let left = self.left_over();
         Bound::Unbiased { omega: left / (1.0 - left) }
     }
 
-    fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) {
+    fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
         let header = Header {
             compressor: WIRE,
             index_code: INDEX_PACKETS,
@@ -111,19 +162,24 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
             dim: v.len(),
             count: self.rounds as usize,
         };
-        let step = F::lit(-1.0 / (1.0 + self.inner_omega(v.len())));
+        let step = F::lit(-1.0 / (1.0 + self.inner_omega()));
         self.remainder.clear();
         self.remainder.extend_from_slice(v);
+        let mut result = Ok(());
         packet::write(out, header, |out| {
             for round in 0..self.rounds {
                 self.round.clear();
-                self.inner.encode(&self.remainder, key.numbered(round), &mut self.round);
+                result = self.inner.encode(&self.remainder, key.numbered(round), &mut self.round);
+                if result.is_err() {
+                    return;
+                }
                 let (packet, _) = Packet::split(&self.round).expect("a packet just written");
                 (self.inner.decode_add(packet, key.numbered(round), step, &mut self.remainder))
                     .expect("a packet just written");
                 out.extend_from_slice(&self.round);
             }
         });
+        result
     }
 
     fn decode_add(
@@ -140,7 +196,7 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         DecodeError::expect("value code", header.value_code.into(), 0)?;
         DecodeError::expect("dim", header.dim, dim)?;
         DecodeError::expect("count", header.count, self.rounds as usize)?;
-        let unbias = 1.0 / ((1.0 + self.inner_omega(dim)) * (1.0 - self.left_over(dim)));
+        let unbias = 1.0 / ((1.0 + self.inner_omega()) * (1.0 - self.left_over()));
         let scale = scale * F::lit(unbias);
         for round in 0..self.rounds {
             let inner;
@@ -150,7 +206,7 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         DecodeError::expect("bytes after the last round", rest.len(), 0)
     }
 
-    fn max_packet(&self, dim: usize) -> usize {
-        HEADER + self.rounds as usize * self.inner.max_packet(dim)
+    fn max_packet(&self) -> usize {
+        HEADER + self.rounds as usize * self.inner.max_packet()
     }
 }

@@ -1,12 +1,13 @@
 //! From the JSON a user wrote to a validated [`Plan`].
 //!
 //! `read.rs` turns files and `--set` overrides into one JSON value, `plan.rs` checks it against the
-//! registries and fills in every default, `numbers.rs` holds the ranges that keys may have.
+//! registries and fills in every default, `travel.rs` the keys that say how vectors travel, `numbers.rs` holds the ranges that keys may have.
 
 mod numbers;
 mod plan;
 mod read;
 mod schema;
+mod travel;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +16,7 @@ pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
 pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision};
 pub use read::{apply_override, read_file};
 pub use schema::schema;
+pub use travel::{DownlinkPlan, Travel, Wire};
 
 /// A config that cannot be run; nothing has been written when this is raised.
 #[derive(Debug, thiserror::Error)]

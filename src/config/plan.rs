@@ -2,13 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::travel::{self, Downlink, Travel, Wire};
 use super::{ConfigError, Count, KeyError, parse};
-use crate::compressors::{Bound, Compressor};
 use crate::data::Partition;
-use crate::vars::Block;
 
 /// Number type of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,7 +82,8 @@ impl Default for LogPlan {
     }
 }
 
-/// The config as written. `problem`, `algorithm` and `compressor` are read by their registries.
+/// The config as written. `problem`, `algorithm`, `compressor` and `feedback` are
+/// read by their registries.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Sobaya run")]
@@ -107,6 +107,13 @@ pub(super) struct Written {
     /// One compressor for x, y and z, or {"x": .., "y": .., "z": ..}.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     compressor: Option<Value>,
+    /// What the workers remember of what compression lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    feedback: Option<Value>,
+    #[serde(default)]
+    downlink: Downlink,
+    #[serde(default)]
+    wire: Wire,
     #[serde(default)]
     evaluate: Evaluate,
     #[serde(default)]
@@ -128,8 +135,8 @@ pub struct Plan {
     pub partition: Option<Partition>,
     /// Resolved object of the algorithm registry.
     pub algorithm: Value,
-    /// Resolved objects of the compressor registry for x, y and z.
-    pub compressors: [Value; 3],
+    /// How vectors travel.
+    pub travel: Travel,
     pub evaluate: Evaluate,
     pub log: LogPlan,
     /// The whole config with every default filled in, keys sorted.
@@ -163,46 +170,21 @@ impl Plan {
             }
         };
         let facts = algorithms.facts(&algorithm);
-        let compressors = match (&written.compressor, facts.compressed) {
-            (Some(given), true) => per_variable(given)?,
-            (None, false) => [IDENTITY; 3].map(|kind| json!({ "kind": kind })),
-            (Some(given), false) => {
-                let all = per_variable(given)?;
-                if all.iter().any(|c| c["kind"] != IDENTITY) {
-                    let problem = format!(
-                        "the algorithm {} sends everything uncompressed; remove this key, or use \
-                         \"c-soba\", \"cm-soba\" or \"ef-soba\"",
-                        algorithm["kind"]
-                    );
-                    return Err(KeyError::value("compressor", problem).into());
-                }
-                all
-            }
-            (None, true) => {
-                let problem = format!(
-                    "missing; the algorithm {} needs one, such as {{\"kind\": \"rand-k\", \
-                     \"ratio\": 0.1}}",
-                    algorithm["kind"]
-                );
-                return Err(KeyError::value("compressor", problem).into());
-            }
-        };
         let mut notices = vec![];
-        if !facts.error_feedback && compressors.iter().any(is_biased) {
-            notices.push(format!(
-                "compressor: a biased compressor under {} has no guarantee; ef-soba corrects the \
-                 bias by error feedback",
-                algorithm["kind"]
-            ));
-        }
+        let keys = travel::Written {
+            compressor: written.compressor.as_ref(),
+            feedback: written.feedback.as_ref(),
+            downlink: &written.downlink,
+            wire: written.wire,
+        };
+        let travel = Travel::new(keys, &algorithm, facts, &mut notices)?;
         let resolved = Written {
             problem: problem.clone(),
             algorithm: algorithm.clone(),
             partition: partition.clone(),
-            compressor: facts.compressed.then(|| {
-                let [x, y, z] = compressors.clone();
-                if x == y && y == z { x } else { json!({ "x": x, "y": y, "z": z }) }
-            }),
+            compressor: facts.compressed.then(|| travel.written_compressor()),
+            feedback: facts.compressed.then(|| travel.feedback.clone()),
+            downlink: travel.written_downlink(),
             ..written
         };
         let json = serde_json::to_value(&resolved)
@@ -216,7 +198,7 @@ impl Plan {
             problem,
             partition,
             algorithm,
-            compressors,
+            travel,
             evaluate: resolved.evaluate,
             log: resolved.log,
             sha256: Sha256::digest(json.to_string()).into(),
@@ -236,8 +218,6 @@ impl Plan {
     }
 }
 
-const IDENTITY: &str = <crate::compressors::Identity as crate::registry::Kind>::KIND;
-
 fn check_name(name: &str) -> Result<(), KeyError> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty()
@@ -253,41 +233,10 @@ fn check_name(name: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// The resolved compressors of x, y and z from one object or from {"x", "y", "z"}.
-fn per_variable(given: &Value) -> Result<[Value; 3], KeyError> {
-    let registry = crate::compressors::registry();
-    let resolve = |value, key: &str| registry.resolve(value).map_err(|e| e.below(key));
-    let separate = |map: &Map<String, Value>| {
-        !map.contains_key("kind") && Block::ALL.iter().any(|block| map.contains_key(block.name()))
-    };
-    let Some(map) = given.as_object().filter(|map| separate(map)) else {
-        let one = resolve(given, "compressor")?;
-        return Ok([one.clone(), one.clone(), one]);
-    };
-    let names = Block::ALL.map(Block::name);
-    if let Some(key) = map.keys().find(|key| !names.contains(&key.as_str())) {
-        let problem = "unknown key; known here: x, y, z".into();
-        return Err(KeyError::value(key, problem).below("compressor"));
-    }
-    let mut all = [Value::Null, Value::Null, Value::Null];
-    for (name, slot) in names.into_iter().zip(&mut all) {
-        let key = format!("compressor.{name}");
-        let missing = || KeyError::value(&key, "missing; x, y and z each need one".into());
-        *slot = resolve(map.get(name).ok_or_else(missing)?, &key)?;
-    }
-    Ok(all)
-}
-
-fn is_biased(compressor: &Value) -> bool {
-    // The kind of promise does not depend on the length of the vector.
-    let built = crate::compressors::registry().build::<f64>(compressor, ());
-    built.is_ok_and(|c: Box<dyn Compressor<f64>>| {
-        matches!(c.bound(1 << 20), Bound::Contractive { .. })
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn example() -> Value {
@@ -324,7 +273,7 @@ mod tests {
         config["compressor"] = json!({ "x": { "kind": "top-k", "ratio": 0.5 },
             "y": { "kind": "identity" }, "z": { "kind": "identity" } });
         let plan = Plan::new(config.clone()).unwrap();
-        assert_eq!(plan.compressors[0]["kind"], json!("top-k"));
+        assert_eq!(plan.travel.compressors[0]["kind"], json!("top-k"));
         config["compressor"]["z"].take();
         let error = Plan::new(config).unwrap_err().to_string();
         assert!(error.contains("`compressor.z`"), "{error}");

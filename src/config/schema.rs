@@ -8,17 +8,33 @@ use super::plan::Written;
 /// Schema of the whole config: the fixed keys, and one alternative for each registered kind.
 pub fn schema() -> Value {
     let mut generator = SchemaGenerator::default();
-    let compressor = crate::compressors::registry().schema(&mut generator).to_value();
+    let mut compressor = crate::compressors::coders().schema(&mut generator).to_value();
+    let feedback = crate::feedback::registry().schema(&mut generator).to_value();
+    let plain = crate::compressors::registry().schema(&mut generator).to_value();
     let problem = crate::problems::registry().schema(&mut generator).to_value();
     let algorithm = crate::algorithms::registry().schema(&mut generator).to_value();
     let mut schema = generator.into_root_schema_for::<Written>().to_value();
-    let separate = json!({
-        "type": "object", "required": ["x", "y", "z"], "additionalProperties": false,
-        "properties": { "x": compressor, "y": compressor, "z": compressor },
-    });
+    let every = json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000, "default": 1,
+        "description": "Sent in every so-manieth iteration; needs feedback." });
+    for kind in compressor["oneOf"].as_array_mut().into_iter().flatten() {
+        kind["properties"]["every"] = every.clone();
+    }
+    let one_or_three = |compressor: Value| {
+        let separate = json!({
+            "type": "object", "required": ["x", "y", "z"], "additionalProperties": false,
+            "properties": { "x": compressor, "y": compressor, "z": compressor },
+        });
+        json!({ "anyOf": [compressor, separate] })
+    };
     let properties = &mut schema["properties"];
     properties["problem"] = problem;
     properties["algorithm"] = algorithm;
-    properties["compressor"] = json!({ "anyOf": [compressor, separate] });
+    properties["compressor"] = one_or_three(compressor);
+    properties["feedback"] = feedback;
+    for kind in schema["$defs"]["Downlink"]["oneOf"].as_array_mut().into_iter().flatten() {
+        if let Some(slot) = kind["properties"].get_mut("compressor") {
+            *slot = one_or_three(plain.clone());
+        }
+    }
     schema
 }

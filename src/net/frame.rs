@@ -1,4 +1,5 @@
-//! A rank's message in one collective: an envelope, what is not traffic (losses, reports), packets.
+//! A rank's message in one collective: an envelope, what is not traffic (its report, the losses of its
+//! workers), packets.
 //!
 //! ```text
 //! u32 iteration | u32 flags | u32 number of packets | u32 config-hash prefix
@@ -11,7 +12,7 @@ use crate::net::PHASES;
 use crate::problems::Losses;
 
 /// Length of the envelope in bytes.
-const ENVELOPE: usize = 16;
+pub const ENVELOPE: usize = 16;
 /// The sender stops with an error; its words follow.
 pub const FAILED: u32 = 1;
 /// Bytes of a report.
@@ -79,9 +80,16 @@ pub fn read_report(bytes: &[u8]) -> Option<(RankReport, &[u8])> {
     Some((report, rest))
 }
 
-pub fn write_losses(losses: Losses, out: &mut Vec<u8>) {
-    out.extend(losses.upper.to_le_bytes());
-    out.extend(losses.lower.to_le_bytes());
+/// Where the packets of a message of this many workers begin.
+pub fn packets_at(workers: usize) -> usize {
+    ENVELOPE + REPORT + workers * LOSSES
+}
+
+/// Writes the losses of the worker at this place over those in a message.
+pub fn put_losses(losses: Losses, place: usize, message: &mut [u8]) {
+    let at = packets_at(place);
+    message[at..at + 8].copy_from_slice(&losses.upper.to_le_bytes());
+    message[at + 8..at + LOSSES].copy_from_slice(&losses.lower.to_le_bytes());
 }
 
 pub fn read_losses(bytes: &[u8]) -> Option<(Losses, &[u8])> {
@@ -89,4 +97,15 @@ pub fn read_losses(bytes: &[u8]) -> Option<(Losses, &[u8])> {
     let upper = bytemuck::pod_read_unaligned(&head[..8]);
     let lower = bytemuck::pod_read_unaligned(&head[8..]);
     Some((Losses { upper, lower }, rest))
+}
+
+/// Whether a message of this rank's own says that a worker failed.
+pub fn failed(message: &[u8]) -> bool {
+    let flags = message.get(4..8).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
+    flags.is_some_and(|flags| flags & FAILED != 0)
+}
+
+/// What follows the envelope of a message whose envelope was checked.
+pub fn behind_envelope(message: &[u8]) -> &[u8] {
+    message.get(ENVELOPE..).unwrap_or_default()
 }

@@ -1,25 +1,34 @@
 //! Patterns over packets: what an algorithm says to the network.
 //!
-//! [`Net::publish`] brings the server's iterate to all workers, [`Net::mean_at_server`] brings the
-//! mean of the workers' compressed vectors to the server (`memory.rs`: the same with error
-//! feedback), [`Net::sum_over_workers`] is for evaluations. Every sum is made in worker order.
+//! [`Net::publish`] brings the server's iterate to all workers, [`Net::mean_at_server`] brings an
+//! estimate of the mean of the workers' vectors to the server, [`Net::sum_over_workers`] is for
+//! evaluations. How vectors travel is the business of [`Links`]: compressed or not, with feedback,
+//! each rank making the server's step or one of them. Every sum is made in worker order.
+//!
+//! `publish.rs` is the way down, `mean.rs` the way up; `star.rs`, `segments.rs` and `low_rank.rs` move
+//! and sum its packets.
 
 mod clock;
+mod evaluate;
 mod frame;
-mod memory;
+mod link;
+mod low_rank;
+mod mean;
+mod publish;
+mod segments;
 mod star;
 
 use std::ops::Range;
 
-use crate::comm::{Comm, CommError, Inbox, Placement};
-use crate::compressors::{Bound, Compressor};
-use crate::packet::{DecodeError, Packet};
-use crate::problems::{Draw, Losses};
+use crate::comm::{Comm, CommError, Messages, Placement};
+use crate::compressors::NotFinite;
+use crate::packet::DecodeError;
+use crate::problems::Losses;
 use crate::scalar::Scalar;
 use crate::vars::{Block, Dims, Vars};
 
 pub use clock::{Clock, PHASES, Phase};
-pub use memory::Memories;
+pub use link::{Collective, Costs, Downlink, Links, Uplink, contraction, dense_bytes};
 
 /// A run's communication failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +38,8 @@ pub enum NetError {
     Comm(#[from] CommError),
     #[error("message of worker {worker} at iteration {iteration}: {source}")]
     Decode { worker: usize, iteration: u64, source: DecodeError },
+    #[error("message of the server at iteration {iteration}: {source}")]
+    FromServer { iteration: u64, source: DecodeError },
     #[error("message at iteration {iteration}: {problem}")]
     Frame { iteration: u64, problem: String },
     /// Found on this rank, which is the lowest that found one. All ranks stop with this error's code.
@@ -37,6 +48,11 @@ pub enum NetError {
     /// Found and reported by another rank.
     #[error("another rank reported the error")]
     Elsewhere,
+    #[error(
+        "iteration {iteration}: rank {rank} holds another iterate than rank 0: the ranks do not \
+         compute alike; start all of them with the same program on processors of one kind"
+    )]
+    Apart { iteration: u64, rank: usize },
 }
 
 /// What travelled. Bytes are packet lengths: they do not depend on the number of ranks.
@@ -59,14 +75,27 @@ pub struct RankReport {
     pub seconds: [f32; PHASES],
 }
 
+/// What a [`Net`] is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Number of workers of the run.
+    pub workers: usize,
+    /// Lengths of the variables.
+    pub dims: Dims,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Equal on all ranks of a run.
+    pub fingerprint: u32,
+}
+
 /// One rank's end of the network of a run.
 pub struct Net<'c, F> {
     comm: &'c mut dyn Comm,
     placement: Placement,
-    dims: Dims,
-    seed: u64,
-    fingerprint: u32,
-    compressors: [Box<dyn Compressor<F>>; 3],
+    setting: Setting,
+    links: Links<F>,
+    /// State of the low-rank coders of x, y and z.
+    factors: [Option<low_rank::Factors<F>>; 3],
     /// Time by phase; the algorithm's own work after a `mean_at_server` is charged to the server.
     pub clock: Clock,
     traffic: Traffic,
@@ -77,30 +106,26 @@ pub struct Net<'c, F> {
     /// Buffers that are reused.
     down: Vec<u8>,
     up: Vec<u8>,
-    inbox: Inbox,
+    inbox: Messages,
+    outbox: Messages,
     direction: Vars<F>,
     mean: Vars<F>,
+    sums: segments::Sums<F>,
 }
 
 impl<'c, F: Scalar> Net<'c, F> {
-    /// A net of `workers` workers on the ranks of `comm`. `fingerprint` must be equal on all ranks.
-    pub fn new(
-        comm: &'c mut dyn Comm,
-        workers: usize,
-        dims: Dims,
-        seed: u64,
-        fingerprint: u32,
-        compressors: [Box<dyn Compressor<F>>; 3],
-    ) -> Self {
+    /// One rank's end of the network.
+    pub fn new(comm: &'c mut dyn Comm, setting: Setting, links: Links<F>) -> Self {
+        let Setting { workers, dims, seed, .. } = setting;
         let placement = Placement { workers, ranks: comm.ranks() };
+        let hosted = placement.hosted(comm.rank()).len();
         Self {
+            factors: low_rank::factors(&links, dims, hosted, seed),
             reports: vec![RankReport::default(); comm.ranks()],
             comm,
             placement,
-            dims,
-            seed,
-            fingerprint,
-            compressors,
+            setting,
+            links,
             clock: Clock::default(),
             traffic: Traffic::default(),
             wire: (0, 0),
@@ -108,9 +133,11 @@ impl<'c, F: Scalar> Net<'c, F> {
             losses: Losses { upper: f64::NAN, lower: f64::NAN },
             down: vec![],
             up: vec![],
-            inbox: Inbox::default(),
+            inbox: Messages::default(),
+            outbox: Messages::default(),
             direction: Vars::zeros(dims),
             mean: Vars::zeros(dims),
+            sums: segments::Sums::default(),
         }
     }
 
@@ -119,22 +146,22 @@ impl<'c, F: Scalar> Net<'c, F> {
         self.placement.hosted(self.comm.rank())
     }
 
-    /// Whether this rank is the server.
-    pub fn is_server(&self) -> bool {
-        self.comm.is_root()
+    /// Whether this rank makes the server's step: the root, or with [`Downlink::Sum`] every rank.
+    fn is_server(&self) -> bool {
+        self.comm.is_root() || self.is_replicated()
     }
 
-    /// What the compressors of x, y and z promise.
-    pub fn bounds(&self) -> [Bound; 3] {
-        bounds(&self.compressors, self.dims)
+    /// Whether every rank makes the server's step.
+    fn is_replicated(&self) -> bool {
+        matches!(self.links.down, Downlink::Sum)
     }
 
-    /// What travelled so far; at the server.
+    /// What travelled so far; at the root.
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// Means of the workers' mini-batch losses in the last iteration; at the server.
+    /// Means of the workers' mini-batch losses in the last iteration; at the root.
     pub fn losses(&self) -> Losses {
         self.losses
     }
@@ -145,32 +172,17 @@ impl<'c, F: Scalar> Net<'c, F> {
         RankReport { wire_bytes_up, wire_bytes_down, seconds: self.clock.take_lap() }
     }
 
-    /// What each rank reported with its last message, about the step before; at the server.
+    /// What each rank reported with its last message, about the step before; at the root.
     pub fn reports(&self) -> &[RankReport] {
         &self.reports
     }
 }
 
-/// What the compressors of x, y and z promise for vectors of these lengths.
-pub fn bounds<F: Scalar>(compressors: &[Box<dyn Compressor<F>>; 3], dims: Dims) -> [Bound; 3] {
-    let [x, y, z] = dims.blocks();
-    [compressors[0].bound(x), compressors[1].bound(y), compressors[2].bound(z)]
-}
-
-/// out += scale C(v) from the three packets at the front of `bytes`; returns the rest.
-fn add_packets<'b, F: Scalar>(
-    compressors: &mut [Box<dyn Compressor<F>>; 3],
-    draw: Draw,
-    mut bytes: &'b [u8],
-    scale: [F; 3],
-    out: &mut Vars<F>,
-) -> Result<&'b [u8], DecodeError> {
-    for (block, (compressor, scale)) in
-        Block::ALL.into_iter().zip(compressors.iter_mut().zip(scale))
-    {
-        let packet;
-        (packet, bytes) = Packet::split(bytes)?;
-        compressor.decode_add(packet, star::block_key(draw, block), scale, out.block_mut(block))?;
-    }
-    Ok(bytes)
+/// Words for a vector that cannot be compressed.
+fn overflow(block: Block, source: NotFinite) -> String {
+    let name = block.name();
+    format!(
+        "what is to be sent of {name} cannot be compressed: {source}; the iterates diverge: lower the \
+         step sizes alpha, beta, gamma, or set the clip radius rho"
+    )
 }

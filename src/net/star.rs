@@ -1,153 +1,60 @@
-//! Server and workers: packed vectors go up by one gather, the iterate comes down by one broadcast.
+//! Server and workers: packets go up by one gather; where every rank makes the server's step, their
+//! sums come down by one broadcast.
 
-use super::frame::{self, Envelope, FAILED};
-use super::memory::Memories;
-use super::{Net, NetError, Phase, add_packets};
-use crate::compressors::{Compressor, Identity};
-use crate::key::{Key, Stream};
-use crate::packet::Packet;
-use crate::problems::{Draw, Losses};
+use super::frame::{self, FAILED};
+use super::{Net, NetError, Phase};
+use crate::compressors::{Coder, Compressor, Dense};
+use crate::packet::{DecodeError, Packet};
+use crate::problems::Losses;
 use crate::scalar::Scalar;
-use crate::vars::{Block, Vars};
-use crate::workers::WorkerError;
+use crate::vars::Block;
 
 impl<F: Scalar> Net<'_, F> {
-    /// The server's iterate to all workers, uncompressed, into each rank's `copy`: a download.
-    pub fn publish(
-        &mut self,
-        k: u64,
-        server: &Vars<F>,
-        copy: &mut Vars<F>,
-    ) -> Result<(), NetError> {
-        self.clock.charge(Phase::Server);
-        self.report = self.report();
-        let (wire_bytes, length) = self.send_down(k, server, copy)?;
-        self.wire.1 += wire_bytes;
-        self.traffic.download_bytes += length * self.placement.workers as u64;
+    /// Gathers the messages in `up` and makes mean_i c_i of their packets: at the root, or on every
+    /// rank. Of low-rank coders, whose value is not known yet, it makes the mean left factor.
+    pub(super) fn sum_at_root(&mut self, k: u64) -> Result<(), NetError> {
+        self.gather_up()?;
+        if self.comm.is_root() {
+            self.receive(k, Self::add_packets)?;
+            self.write_sums(k)?;
+            self.clock.charge(Phase::Server);
+        }
+        if self.is_replicated() {
+            let length = self.broadcast_packets(self.envelope(k, self.due(k).count()))?;
+            self.traffic.download_bytes += length * self.placement.workers as u64;
+        }
+        if self.is_server() {
+            let message = std::mem::take(&mut self.down);
+            self.read_sums(k, frame::behind_envelope(&message))?;
+            self.down = message;
+            self.clock.charge(Phase::Server);
+        }
         Ok(())
     }
 
-    /// As [`Net::publish`], for an evaluation: not counted as traffic.
-    pub fn show(&mut self, k: u64, server: &Vars<F>, copy: &mut Vars<F>) -> Result<(), NetError> {
-        self.send_down(k, server, copy).map(|_| ())
-    }
-
-    /// Broadcasts the iterate; returns the bytes that this rank handed over, and those of the
-    /// packets that a worker receives.
-    fn send_down(
-        &mut self,
-        k: u64,
-        server: &Vars<F>,
-        copy: &mut Vars<F>,
-    ) -> Result<(u64, u64), NetError> {
-        let envelope = self.envelope(k, 1);
-        let unused = Key::shared(self.seed, Stream::CompressX);
-        if self.is_server() {
-            self.down.clear();
-            envelope.write(&mut self.down);
-            for block in Block::ALL {
-                Identity {}.encode(server.block(block), unused, &mut self.down);
-            }
-            self.clock.charge(Phase::Server);
-        }
-        let cost = self.comm.broadcast(&mut self.down)?;
-        self.clock.charge_collective(cost);
-        let (flags, mut packets) = envelope.open(&self.down, "the server")?;
-        if flags & FAILED != 0 {
-            return Err(NetError::Elsewhere);
-        }
-        let length = packets.len() as u64;
-        copy.as_mut_slice().fill(F::zero());
-        for block in Block::ALL {
-            let wrong = |source| NetError::Decode { worker: 0, iteration: k, source };
-            let packet;
-            (packet, packets) = Packet::split(packets).map_err(wrong)?;
-            let out = copy.block_mut(block);
-            Identity {}.decode_add(packet, unused, F::one(), out).map_err(wrong)?;
-        }
-        if !packets.is_empty() {
-            let problem = format!("the server sent {} bytes too many", packets.len());
-            return Err(NetError::Frame { iteration: k, problem });
-        }
-        self.clock.charge(Phase::Communicate);
-        Ok((cost.bytes, length))
-    }
-
-    /// (1/n) sum_i C(v_i) at the server, summed in worker order; `None` elsewhere.
-    ///
-    /// `compute(draw, v)` writes the vector v_i of hosted worker i = `draw.worker` over `v`.
-    pub fn mean_at_server(
-        &mut self,
-        k: u64,
-        compute: impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
-    ) -> Result<Option<&Vars<F>>, NetError> {
-        self.send_up(k, compute, None)?;
-        self.receive(k)
-    }
-
-    /// Computes and packs every hosted worker's vector, or with `memories` its difference from the
-    /// worker's memory, and gathers the packets.
-    pub(super) fn send_up(
-        &mut self,
-        k: u64,
-        mut compute: impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
-        mut memories: Option<&mut Memories<F>>,
-    ) -> Result<(), NetError> {
-        let hosted = self.hosted();
-        let envelope = self.envelope(k, hosted.len());
-        self.up.clear();
-        envelope.write(&mut self.up);
-        frame::write_report(self.report, &mut self.up);
-        for worker in hosted {
-            let draw = Draw { seed: self.seed, worker, iteration: k };
-            match compute(draw, &mut self.direction) {
-                Ok(losses) => frame::write_losses(losses, &mut self.up),
-                Err(error) => {
-                    self.up.clear();
-                    Envelope { flags: FAILED, ..envelope }.write(&mut self.up);
-                    let rank = self.comm.rank();
-                    let words = format!("rank {rank}, worker {worker}, iteration {k}: {error}");
-                    self.up.extend(words.bytes());
-                    break;
-                }
-            }
-            self.clock.charge(Phase::Compute);
-            if let Some(memories) = &mut memories {
-                memories.subtract(draw, &mut self.direction);
-            }
-            let start = self.up.len();
-            for (block, compressor) in Block::ALL.into_iter().zip(&mut self.compressors) {
-                compressor.encode(
-                    self.direction.block(block),
-                    block_key(draw, block),
-                    &mut self.up,
-                );
-            }
-            if let Some(memories) = &mut memories {
-                (memories.follow(&mut self.compressors, draw, &self.up[start..]))
-                    .map_err(|source| NetError::Decode { worker, iteration: k, source })?;
-            }
-            self.clock.charge(Phase::Compress);
-        }
+    /// Brings every rank's `up` to the root's inbox.
+    pub(super) fn gather_up(&mut self) -> Result<(), NetError> {
         let cost = self.comm.gather(&self.up, &mut self.inbox)?;
         self.wire.0 += cost.bytes;
         self.clock.charge_collective(cost);
         Ok(())
     }
 
-    /// At the server, the mean of what [`Net::send_up`] gathered.
-    pub(super) fn receive(&mut self, k: u64) -> Result<Option<&Vars<F>>, NetError> {
-        if !self.is_server() {
-            return Ok(None);
-        }
-        let workers = self.placement.workers;
-        let share = [F::lit(1.0 / workers as f64); 3];
-        let (mut losses, mut upload_bytes) = (Losses::default(), 0);
+    /// At the root: reads the gathered messages. `add` takes a worker's packets off the front of the
+    /// bytes; they are counted.
+    pub(super) fn receive(
+        &mut self,
+        k: u64,
+        add: impl for<'b> Fn(&mut Self, usize, u64, &'b [u8]) -> Result<&'b [u8], DecodeError>,
+    ) -> Result<(), NetError> {
         self.mean.as_mut_slice().fill(F::zero());
+        self.sums.clear();
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut losses = Losses::default();
         let mut failure = None;
-        for (rank, message) in self.inbox.messages().enumerate() {
+        for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
-            let envelope = self.envelope(k, hosted.len());
+            let envelope = self.envelope(k, self.due(k).count() * hosted.len());
             let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
             if flags & FAILED != 0 {
                 failure = Some(String::from_utf8_lossy(rest).into_owned());
@@ -158,106 +65,118 @@ impl<F: Scalar> Net<'_, F> {
                 problem: format!("rank {rank} sent {} bytes, too few", message.len()),
             };
             (self.reports[rank], rest) = frame::read_report(rest).ok_or_else(short)?;
-            for worker in hosted {
+            for _ in hosted.clone() {
                 let local;
                 (local, rest) = frame::read_losses(rest).ok_or_else(short)?;
-                losses.upper += local.upper / workers as f64;
-                losses.lower += local.lower / workers as f64;
-                let draw = Draw { seed: self.seed, worker, iteration: k };
+                losses.add_share(local, self.share());
+            }
+            for worker in hosted {
                 let before = rest.len();
-                rest = add_packets(&mut self.compressors, draw, rest, share, &mut self.mean)
-                    .map_err(|source| NetError::Decode { worker, iteration: k, source })?;
-                upload_bytes += (before - rest.len()) as u64;
+                rest = add(self, worker, k, rest).map_err(|source| NetError::Decode {
+                    worker,
+                    iteration: k,
+                    source,
+                })?;
+                self.traffic.upload_bytes += (before - rest.len()) as u64;
             }
             if !rest.is_empty() {
                 let problem = format!("rank {rank} sent {} bytes too many", rest.len());
                 return Err(NetError::Frame { iteration: k, problem });
             }
         }
+        self.inbox = inbox;
         if let Some(words) = failure {
             self.call_off(k)?;
             return Err(NetError::Worker(words));
         }
         self.losses = losses;
-        self.traffic.upload_bytes += upload_bytes;
-        self.clock.charge(Phase::Server);
-        Ok(Some(&self.mean))
-    }
-
-    /// Tells the ranks that await the next broadcast that the run has failed.
-    fn call_off(&mut self, k: u64) -> Result<(), NetError> {
-        self.down.clear();
-        Envelope { flags: FAILED, ..self.envelope(k, 0) }.write(&mut self.down);
-        self.comm.broadcast(&mut self.down)?;
         Ok(())
     }
 
-    /// The envelope of a message at iteration k with the vectors of this many workers.
-    fn envelope(&self, k: u64, workers: usize) -> Envelope {
-        Envelope {
-            iteration: k,
-            flags: 0,
-            packets: (Block::ALL.len() * workers) as u32,
-            fingerprint: self.fingerprint,
-        }
-    }
-
-    /// Sum over the workers of `local(worker, out)` [length], made in worker order and known to
-    /// every rank. For evaluations: not counted as traffic.
-    pub fn sum_over_workers(
+    /// Adds a worker's packets of the first round: those that may be summed as numbers to `sums`, the
+    /// others decoded to `mean`.
+    fn add_packets<'b>(
         &mut self,
-        sum: &mut [f64],
-        mut local: impl FnMut(usize, &mut [f64]),
-    ) -> Result<(), NetError> {
-        self.up.clear();
-        for worker in self.hosted() {
-            local(worker, sum);
-            self.up.extend_from_slice(bytemuck::cast_slice(sum));
-        }
-        self.comm.gather(&self.up, &mut self.inbox)?;
-        if self.is_server() {
-            sum.fill(0.0);
-            for (rank, message) in self.inbox.messages().enumerate() {
-                let expected = self.placement.hosted(rank).len() * size_of_val(sum);
-                if message.len() != expected {
-                    let problem =
-                        format!("rank {rank} sent {} of {expected} bytes to sum", message.len());
-                    return Err(NetError::Frame { iteration: 0, problem });
-                }
-                for part in message.chunks_exact(size_of_val(sum)) {
-                    for (sum, bytes) in sum.iter_mut().zip(part.chunks_exact(f64::BYTES)) {
-                        *sum += bytemuck::pod_read_unaligned::<f64>(bytes);
+        worker: usize,
+        k: u64,
+        mut bytes: &'b [u8],
+    ) -> Result<&'b [u8], DecodeError> {
+        let (draw, share) = (self.draw(worker, k), self.share());
+        for block in self.due(k) {
+            let packet;
+            (packet, bytes) = Packet::split(bytes)?;
+            let link = &mut self.links.up[block as usize];
+            let key = link.key(draw, block);
+            match &mut link.coder {
+                Coder::Packet(compressor) => match compressor.summable() {
+                    Some(count) => self.sums.add(block, packet, count)?,
+                    None => {
+                        let scale = F::lit(share * link.gain);
+                        compressor.decode_add(packet, key, scale, self.mean.block_mut(block))?;
+                    }
+                },
+                Coder::LowRank(factors) => {
+                    if let Some(state) = &mut self.factors[block as usize] {
+                        state.add_left(factors, packet, key, share, worker == 0)?;
                     }
                 }
             }
-            self.down.clear();
-            self.down.extend_from_slice(bytemuck::cast_slice(sum));
         }
-        self.comm.broadcast(&mut self.down)?;
-        for (sum, bytes) in sum.iter_mut().zip(self.down.chunks_exact(f64::BYTES)) {
-            *sum = bytemuck::pod_read_unaligned(bytes);
+        Ok(bytes)
+    }
+
+    /// At the root: the message with the sums, and where every rank awaits them with the means of the
+    /// variables that cannot be summed.
+    fn write_sums(&mut self, k: u64) -> Result<(), NetError> {
+        self.down.clear();
+        self.envelope(k, self.due(k).count()).write(&mut self.down);
+        for block in self.due(k) {
+            if self.links.up[block as usize].coder.summable().is_some() {
+                self.sums.write(block, &mut self.down);
+            } else if self.is_replicated() {
+                let mean = self.mean.block(block);
+                let key = super::link::down_key(self.setting.seed, k, block, 0);
+                let mut dense = Dense { dim: mean.len() };
+                if dense.encode(mean, key, &mut self.down).is_err() {
+                    self.call_off(k)?;
+                    let name = block.name();
+                    let words =
+                        format!("iteration {k}: the mean direction of {name} is not finite");
+                    return Err(NetError::Worker(words));
+                }
+            }
         }
-        self.clock.skip();
         Ok(())
     }
-}
 
-impl<F: Scalar> Net<'_, F> {
-    /// The values of every rank at the server, in rank order. Not counted as traffic.
-    pub fn values_of_ranks(&mut self, mine: &[f64]) -> Result<Option<Vec<Vec<f64>>>, NetError> {
-        self.comm.gather(bytemuck::cast_slice(mine), &mut self.inbox)?;
-        let read = |message: &[u8]| {
-            message.chunks_exact(f64::BYTES).map(bytemuck::pod_read_unaligned).collect()
-        };
-        Ok(self.is_server().then(|| self.inbox.messages().map(read).collect()))
+    /// mean_i c_i from the packets of [`Net::write_sums`].
+    pub(super) fn read_sums(&mut self, k: u64, mut packets: &[u8]) -> Result<(), NetError> {
+        let wrong = |source| NetError::FromServer { iteration: k, source };
+        let (draw, share) = (self.draw(0, k), self.share());
+        let blocks = Block::ALL.map(|block| self.due(k).any(|due| due == block));
+        for (block, due) in Block::ALL.into_iter().zip(blocks) {
+            let replicated = self.is_replicated();
+            let mean = self.mean.block_mut(block);
+            let link = &mut self.links.up[block as usize];
+            let key = link.key(draw, block);
+            let summed = due && link.coder.summable().is_some();
+            if replicated || summed {
+                mean.fill(F::zero());
+            }
+            if !due || !(replicated || summed) {
+                continue;
+            }
+            let packet;
+            (packet, packets) = Packet::split(packets).map_err(wrong)?;
+            match &mut link.coder {
+                Coder::Packet(compressor) if summed => {
+                    let scale = F::lit(share * link.gain);
+                    compressor.decode_add(packet, key, scale, mean).map_err(wrong)?;
+                }
+                _ => (Dense { dim: mean.len() }.decode_add(packet, key, F::one(), mean))
+                    .map_err(wrong)?,
+            }
+        }
+        DecodeError::expect("bytes after the last sum", packets.len(), 0).map_err(wrong)
     }
-}
-
-/// Key of the compressor's draws for one variable of a worker's message.
-pub(super) fn block_key(draw: Draw, block: Block) -> Key {
-    draw.key(match block {
-        Block::X => Stream::CompressX,
-        Block::Y => Stream::CompressY,
-        Block::Z => Stream::CompressZ,
-    })
 }

@@ -13,7 +13,7 @@ use crate::data::{DataError, Folder, Partition, PartitionError};
 use crate::key::{Key, Stream};
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
 use crate::scalar::Scalar;
-use crate::vars::{Dims, Vars};
+use crate::vars::{Dims, Layout, Vars};
 
 /// Where the samples of one worker's mini-batch come from: a pure function of these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,14 @@ pub struct Losses {
     pub lower: f64,
 }
 
+impl Losses {
+    /// Adds a worker's share of these means.
+    pub fn add_share(&mut self, worker: Self, share: f64) {
+        self.upper += worker.upper * share;
+        self.lower += worker.lower * share;
+    }
+}
+
 /// One worker's part of an evaluation; NaN where a problem has no such thing.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalMetrics {
@@ -58,6 +66,12 @@ pub struct LocalMetrics {
 pub trait Problem<F: Scalar>: Send {
     /// Lengths of x and y.
     fn dims(&self) -> Dims;
+
+    /// The matrices that x and y (and z, shaped as y) are made of.
+    fn layout(&self) -> [Layout; 2] {
+        let Dims { upper, lower } = self.dims();
+        [Layout::flat(upper), Layout::flat(lower)]
+    }
 
     /// Where a run starts.
     fn start(&self) -> Vars<F>;

@@ -10,19 +10,20 @@ use std::ops::Range;
 use rand_distr::{Distribution, StandardNormal};
 use serde_json::{Value, json};
 
-use sobaya::comm::Comm;
 use sobaya::comm::threads::{self, ThreadComm};
-use sobaya::compressors::{self, Compressor};
+use sobaya::comm::{Comm, Placement};
+use sobaya::compressors::{self, Compressor, Site};
 use sobaya::config::Plan;
 use sobaya::data::{Folder, Partition};
+use sobaya::feedback::{self, FeedbackContext};
 use sobaya::key::{Key, Stream};
-use sobaya::net::Net;
+use sobaya::net::{Collective, Downlink, Links, Net, Setting, Uplink};
 use sobaya::packet::Packet;
 use sobaya::problems::{self, Problem, ProblemContext};
 use sobaya::registry::{Family, Registry};
 use sobaya::run::Outcome;
 use sobaya::scalar::Scalar;
-use sobaya::vars::Dims;
+use sobaya::vars::{Dims, Layout};
 
 /// Seed of the tests' own draws and of the runs that they make.
 pub const SEED: u64 = 7;
@@ -64,24 +65,53 @@ pub fn compressor_examples() -> Vec<Value> {
         json!({ "kind": "identity" }),
         json!({ "kind": "rand-k", "ratio": 0.1 }),
         json!({ "kind": "rand-k", "ratio": 0.7 }),
+        json!({ "kind": "rand-k", "ratio": 0.3, "sampler": "stratified" }),
+        json!({ "kind": "rand-k", "ratio": 0.03, "sampler": "stratified", "shared": true }),
+        json!({ "kind": "rand-block", "ratio": 0.1 }),
+        json!({ "kind": "rand-block", "ratio": 0.4, "shared": true }),
+        json!({ "kind": "bernoulli", "ratio": 0.1 }),
+        json!({ "kind": "bernoulli", "ratio": 1 }),
         json!({ "kind": "top-k", "ratio": 0.1 }),
         json!({ "kind": "top-k", "ratio": 1 }),
+        json!({ "kind": "dithering", "levels": 7 }),
+        json!({ "kind": "dithering", "levels": 5, "bucket": 10 }),
+        json!({ "kind": "dithering", "levels": 300, "bucket": 64 }),
+        json!({ "kind": "dithering", "levels": 3, "rounding": "nearest" }),
+        json!({ "kind": "dithering", "levels": 7, "norm": "l2" }),
+        json!({ "kind": "dithering", "levels": 40, "norm": "l2", "bucket": 33 }),
+        json!({ "kind": "ternary" }),
+        json!({ "kind": "ternary", "bucket": 7 }),
+        json!({ "kind": "natural" }),
+        json!({ "kind": "sign" }),
+        json!({ "kind": "multi-step", "rounds": 2, "inner": { "kind": "natural" } }),
+        json!({ "kind": "top-k", "ratio": 0.1, "index": "raw" }),
+        json!({ "kind": "top-k", "ratio": 0.3, "bits": 32, "index": "rice" }),
+        json!({ "kind": "top-k", "ratio": 0.1, "bits": 16 }),
+        json!({ "kind": "top-k", "ratio": 0.3, "bits": 8, "scope": "layer" }),
+        json!({ "kind": "top-k", "ratio": 0.1, "bits": 4, "index": "raw" }),
+        json!({ "kind": "top-k", "ratio": 0.5, "bits": 4 }),
+        json!({ "kind": "top-k", "ratio": 1, "bits": 4 }),
+        json!({ "kind": "top-k", "ratio": 0.1, "bits": 1 }),
         json!({ "kind": "multi-step", "rounds": 3, "inner": { "kind": "rand-k", "ratio": 0.1 } }),
         json!({ "kind": "multi-step", "rounds": 2, "inner": { "kind": "identity" } }),
+        json!({ "kind": "multi-step", "rounds": 3, "supports": "disjoint",
+                "inner": { "kind": "rand-k", "ratio": 0.05, "shared": true } }),
+        json!({ "kind": "multi-step", "rounds": 2, "supports": "disjoint",
+                "inner": { "kind": "rand-k", "ratio": 0.2, "sampler": "stratified" } }),
     ];
     assert_all_kinds(&compressors::registry(), &examples);
     examples
 }
 
-/// The compressor that a config object names.
-pub fn compressor<F: Scalar>(config: &Value) -> Box<dyn Compressor<F>> {
-    compressors::registry().build(config, ()).expect("an example builds")
+/// The compressor that a config object names, for vectors of this length.
+pub fn compressor<F: Scalar>(config: &Value, dim: usize) -> Box<dyn Compressor<F>> {
+    compressors::registry().build(config, Site::new(&Layout::flat(dim))).expect("an example builds")
 }
 
 /// The packet of C(v).
 pub fn packed<F: Scalar>(compressor: &mut dyn Compressor<F>, v: &[F], key: Key) -> Vec<u8> {
     let mut bytes = vec![];
-    compressor.encode(v, key, &mut bytes);
+    compressor.encode(v, key, &mut bytes).expect("a finite vector");
     bytes
 }
 
@@ -150,8 +180,39 @@ pub fn problem<F: Scalar>(
 
 /// A net of `workers` workers on the ranks of `comm` that compresses nothing.
 pub fn uncompressed_net<F: Scalar>(comm: &mut dyn Comm, workers: usize, dims: Dims) -> Net<'_, F> {
-    let identity = || compressor(&json!({ "kind": "identity" }));
-    Net::new(comm, workers, dims, SEED, 0, [identity(), identity(), identity()])
+    let identity = [(); 3].map(|()| json!({ "kind": "identity" }));
+    let hosted = Placement { workers, ranks: comm.ranks() }.hosted(comm.rank());
+    let links = links(&identity, &json!({ "kind": "none" }), dims, hosted);
+    Net::new(comm, setting(workers, dims), links)
+}
+
+/// What a net of the tests is made for.
+pub fn setting(workers: usize, dims: Dims) -> Setting {
+    Setting { workers, dims, seed: SEED, fingerprint: 0 }
+}
+
+/// Links with these compressors of x, y and z and this feedback, and a dense way down.
+pub fn links<F: Scalar>(
+    compressors: &[Value; 3],
+    feedback: &Value,
+    dims: Dims,
+    hosted: Range<usize>,
+) -> Links<F> {
+    let registry = feedback::registry();
+    let facts = registry.facts(feedback);
+    let coder = |b: usize| {
+        let layout = Layout::flat(dims.blocks()[b]);
+        let coder = compressors::coders().build::<F>(&compressors[b], Site::new(&layout));
+        *coder.expect("an example builds")
+    };
+    let up = [0, 1, 2].map(|b| {
+        let coder = coder(b);
+        Uplink { gain: facts.gain(coder.bound()), coder, every: 1 }
+    });
+    let bounds = up.each_ref().map(|link| link.coder.bound());
+    let context = FeedbackContext { dims, hosted, bounds };
+    let feedback = registry.build(feedback, context).expect("an example builds");
+    Links { up, feedback, down: Downlink::Dense, collective: Collective::Star }
 }
 
 /// A heterogeneous partition.

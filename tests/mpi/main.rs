@@ -5,7 +5,7 @@ mod process;
 
 use process::{finish, on_mpi, relaunch, role};
 use sobaya::comm::mpi::MpiComm;
-use sobaya::comm::{Comm, Inbox};
+use sobaya::comm::{Comm, Messages};
 
 /// Size of a piece: a thousandth of what the program uses, give or take.
 const PIECE: usize = 1024;
@@ -33,7 +33,7 @@ fn on_ranks(test: &str, body: impl FnOnce(MpiComm)) {
 fn gathers_bring_every_length_in_rank_order() {
     on_ranks("gathers_bring_every_length_in_rank_order", |mut comm| {
         let (rank, ranks) = (comm.rank(), comm.ranks());
-        let mut inbox = Inbox::default();
+        let mut inbox = Messages::default();
         // Equal lengths, then different ones, back and forth through one inbox.
         for round in 0..4 * LENGTHS.len() {
             let step = round / LENGTHS.len();
@@ -81,7 +81,7 @@ fn broadcasts_bring_every_length_to_all() {
 fn collectives_alternate_without_mixing() {
     on_ranks("collectives_alternate_without_mixing", |mut comm| {
         let rank = comm.rank();
-        let mut inbox = Inbox::default();
+        let mut inbox = Messages::default();
         for round in 0..200 {
             let length = LENGTHS[(3 * round + rank) % LENGTHS.len()];
             comm.gather(&message(rank, round, length), &mut inbox).expect("a gather");
@@ -91,6 +91,31 @@ fn collectives_alternate_without_mixing() {
             let before = |r: usize| LENGTHS[(3 * round + r) % LENGTHS.len()];
             let start: usize = (0..rank).map(before).sum();
             assert!(all[start..start + length] == message(rank, round, length), "round {round}");
+        }
+    });
+}
+
+#[test]
+fn exchanges_bring_every_length_to_its_rank() {
+    on_ranks("exchanges_bring_every_length_to_its_rank", |mut comm| {
+        let (rank, ranks) = (comm.rank(), comm.ranks());
+        let (mut outgoing, mut incoming) = (Messages::default(), Messages::default());
+        for round in 0..3 * LENGTHS.len() {
+            let length = |from: usize, to: usize| LENGTHS[(round + 3 * from + to) % LENGTHS.len()];
+            outgoing.clear();
+            for to in 0..ranks {
+                let sent = message(rank, round + to, length(rank, to));
+                outgoing.push(|bytes| bytes.extend_from_slice(&sent));
+            }
+            let lengths: Vec<usize> = (0..ranks).map(|from| length(from, rank)).collect();
+            let cost = comm.exchange(&outgoing, &lengths, &mut incoming).expect("an exchange");
+            let others = (0..ranks).filter(|&to| to != rank).map(|to| length(rank, to));
+            assert_eq!(cost.bytes, others.sum::<usize>() as u64, "rank {rank}, round {round}");
+            assert_eq!(incoming.messages().count(), ranks);
+            for (from, got) in incoming.messages().enumerate() {
+                let sent = message(from, round + rank, length(from, rank));
+                assert!(got == sent, "{ranks} ranks, round {round}, from {from} to {rank}");
+            }
         }
     });
 }

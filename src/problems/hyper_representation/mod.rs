@@ -39,7 +39,7 @@ use crate::key::{Key, Stream};
 use crate::product::product;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
-use crate::vars::{Dims, Vars, dot};
+use crate::vars::{Dims, Layout, Vars, dot};
 use backbone::{Activation, Backbone, Buffers};
 use head::Head;
 
@@ -307,6 +307,13 @@ impl<F: Scalar> Rank<F> {
 impl<F: Scalar> Problem<F> for Rank<F> {
     fn dims(&self) -> Dims {
         Dims { upper: self.backbone.dim(), lower: self.head.dim() }
+    }
+
+    /// Each layer's weights with its bias as the last row; the head's likewise.
+    fn layout(&self) -> [Layout; 2] {
+        let widths = self.backbone.widths.windows(2);
+        let head = [self.head.width + 1, self.head.classes];
+        [Layout::new(widths.map(|w| [w[0] + 1, w[1]])), Layout::new([head])]
     }
 
     /// Weights ~ N(0, 1/inputs), biases, y and z zero.

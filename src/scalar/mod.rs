@@ -1,10 +1,14 @@
 //! The two precisions of a run.
 
+mod lane;
+
 use crate::registry::{Build, Entry, Family};
+
+pub use lane::Lane;
 
 /// A real number of the run: `f32` or `f64`, little-endian on the wire and in files.
 pub trait Scalar:
-    ndarray::NdFloat + num_traits::FromPrimitive + bytemuck::Pod + Default + std::iter::Sum
+    ndarray::NdFloat + num_traits::FromPrimitive + bytemuck::Pod + Default + std::iter::Sum + lane::Lane
 {
     /// Name in the config key `precision`.
     const NAME: &'static str;

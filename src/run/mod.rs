@@ -1,21 +1,21 @@
 //! The loop: build from the plan, step, observe, stop.
 
+pub mod build;
+
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::algorithms::{self, Algorithm, AlgorithmContext};
 use crate::comm::{Comm, Placement, agree};
-use crate::compressors::{self, Compressor, Identity};
-use crate::config::{KeyError, Plan, Precision};
+use crate::config::{Plan, Precision};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
 use crate::log::{Log, Progress, Row, Status, Summary, table};
-use crate::net::{self, Net, NetError, PHASES, Traffic};
-use crate::problems::{self, Problem, ProblemContext};
+use crate::net::{Net, NetError, PHASES, Setting, Traffic, dense_bytes};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims, Vars, all_finite, norm};
+use crate::vars::{Vars, all_finite, norm};
 use crate::workers::Workers;
 
 /// What a finished run leaves in memory; at the server.
@@ -42,53 +42,6 @@ pub fn run(
         Precision::F32 => Run::<f32>::start(plan, comm, folder, output)?.finish(),
         Precision::F64 => Run::<f64>::start(plan, comm, folder, output)?.finish(),
     }
-}
-
-/// The compressors of x, y and z, for vectors of these lengths.
-pub fn compressors<F: Scalar>(
-    plan: &Plan,
-    dims: Dims,
-) -> Result<[Box<dyn Compressor<F>>; 3], Error> {
-    let build = |block: Block| -> Result<_, KeyError> {
-        let compressor =
-            compressors::registry().build::<F>(&plan.compressors[block as usize], ())?;
-        let bytes = compressor.max_packet(dims.blocks()[block as usize]);
-        // A packet counts its bytes in 32 bits.
-        if u32::try_from(bytes).is_err() {
-            let problem =
-                format!("a packet of {} has {bytes} bytes, at most 4 GiB fit", block.name());
-            return Err(KeyError::value("compressor", problem));
-        }
-        Ok(compressor)
-    };
-    Ok([build(Block::X)?, build(Block::Y)?, build(Block::Z)?])
-}
-
-/// The rank's part of the plan's problem.
-pub fn problem<F: Scalar>(
-    plan: &Plan,
-    folder: &Folder,
-    hosted: std::ops::Range<usize>,
-) -> Result<Box<dyn Problem<F>>, Error> {
-    let context = ProblemContext {
-        seed: plan.seed,
-        workers: plan.workers,
-        hosted,
-        partition: plan.partition.as_ref(),
-        folder,
-    };
-    Ok(problems::registry().build::<F>(&plan.problem, context)?)
-}
-
-/// Bytes of the packets of one worker's vector at most.
-pub fn upload_bytes<F: Scalar>(compressors: &[Box<dyn Compressor<F>>; 3], dims: Dims) -> u64 {
-    let blocks = dims.blocks().into_iter().zip(compressors);
-    blocks.map(|(dim, compressor)| compressor.max_packet(dim) as u64).sum()
-}
-
-/// Bytes of an uncompressed vector's packets: what soba uploads, and every dense download.
-pub fn dense_bytes<F: Scalar>(dims: Dims) -> u64 {
-    dims.blocks().map(|dim| Compressor::<F>::max_packet(&Identity {}, dim) as u64).iter().sum()
 }
 
 struct Run<'r, F> {
@@ -126,15 +79,14 @@ impl<'r, F: Scalar> Run<'r, F> {
         }
         let hosted = Placement { workers: plan.workers, ranks }.hosted(rank);
         let build = || -> Result<_, Error> {
-            let problem = problem::<F>(plan, folder, hosted.clone())?;
-            let compressors = compressors::<F>(plan, problem.dims())?;
-            let bounds = net::bounds(&compressors, problem.dims());
-            let context = AlgorithmContext { start: problem.start(), hosted, bounds };
+            let problem = build::problem::<F>(plan, folder, hosted.clone())?;
+            let links = build::links::<F>(plan, &*problem, hosted.clone())?;
+            let context = AlgorithmContext { start: problem.start(), hosted };
             let algorithm = algorithms::registry().build(&plan.algorithm, context)?;
-            Ok((problem, compressors, algorithm))
+            Ok((problem, links, algorithm))
         };
         let built = build();
-        let (problem, compressors, algorithm) = agreed(comm, built)?;
+        let (problem, links, algorithm) = agreed(comm, built)?;
         // Nothing is written before everything is known to be right on every rank.
         let log = match output {
             Some(output) if rank == 0 => Log::create(output, plan, ranks).map(Some),
@@ -145,7 +97,13 @@ impl<'r, F: Scalar> Run<'r, F> {
             log.map(|log| Observer { log, progress: Progress::new(&plan.name, plan.iterations) });
 
         let dims = problem.dims();
-        let net = Net::new(comm, plan.workers, dims, plan.seed, plan.fingerprint(), compressors);
+        let setting = Setting {
+            workers: plan.workers,
+            dims,
+            seed: plan.seed,
+            fingerprint: plan.fingerprint(),
+        };
+        let net = Net::new(comm, setting, links);
         Ok(Self {
             plan,
             net,
@@ -273,7 +231,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             iterations: self.done,
             workers,
             ranks: self.net.reports().len(),
-            state_hash: xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(iterate.as_slice())),
+            state_hash: iterate.hash(),
             traffic,
             uncompressed_upload: self.done * workers as u64 * dense,
             wall_seconds: self.start.elapsed().as_secs_f64(),

@@ -1,0 +1,1 @@
+"""Studies: methods compared over seeds, as configs/studies/*.json and jobs/results.sh have them."""

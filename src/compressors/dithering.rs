@@ -1,0 +1,436 @@
+//! Dithering: each bucket of entries is rounded to s levels of its own scale (QSGD).
+//!
+//! Payload: `u32 bucket | u32 levels`, and then
+//!
+//! - norm max: per bucket its scale in the run's precision and its symbols, level and sign in
+//!   ceil(log2(2s + 1)) bits each;
+//! - norm l2: the scales of all buckets, and the symbols entropy-coded: most are 0.
+
+use std::num::NonZeroU16;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::codec::entropy::{self, Coder};
+use super::codec::pack::{pack, packed_len, unpack};
+use super::codec::quantise::{self, Dice, Grid, add_symbols, per_scale, quantise, symbols_len};
+use super::codec::scale::{largest, norm, read_scale};
+use super::{Bound, Compressor, CompressorKind, NotFinite, Site};
+use crate::config::{Count, KeyError};
+use crate::key::{Key, Lanes};
+use crate::packet::{self, DecodeError, HEADER, Header, Packet};
+use crate::registry::Kind;
+use crate::scalar::Scalar;
+use crate::simd::vectorized;
+
+const WIRE: u8 = 7;
+/// No entry is left out.
+const INDEX_NONE: u8 = 0;
+/// Bucket and levels.
+const PRELUDE: usize = 8;
+const MAX_LEVELS: u16 = 32767;
+/// Symbols that are entropy-coded are bytes.
+const MAX_LEVELS_L2: u16 = 127;
+
+/// C(v)_j = m sign(v_j) l_j / s per bucket, m its scale, l_j = s |v_j| / m rounded to an integer.
+///
+/// Stochastic rounding (up with the probability of the distance from the level below) is unbiased.
+/// With u = s |v_j| / m in [0, 1] an entry adds (u - u^2) (m/s)^2 to the error and u^2 (m/s)^2 to
+/// |v|^2; u above 1 adds less error per |v|^2.
+///
+/// - Norm max: one entry is m itself, without error; the worst of the N = n - 1 others are alike:
+///   omega = max_u N (u - u^2) / (s^2 + N u^2), at u = s / (s + sqrt(s^2 + N)), which is
+///   omega = (sqrt(1 + N/s^2) - 1) / 2.
+/// - Norm l2: omega = min(n/s^2, sqrt(n)/s) (Alistarh et al., lemma 3.1).
+///
+/// Rounding to the nearest level (norm max) is off by at most min(u, 1 - u) of a level; the worst is
+/// u = 1/2 for all N others, an error of N/4 of s^2 + N/4: delta = s^2 / (s^2 + N/4). For norm l2 it
+/// promises nothing: all entries are lost if each is below half a level.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dithering {
+    /// s, the number of levels above 0 (at most 32767; with norm l2 127).
+    #[serde(default = "default_levels")]
+    #[schemars(range(max = 32767))]
+    levels: NonZeroU16,
+    /// n, the number of entries that share a scale.
+    #[serde(default = "default_bucket")]
+    bucket: Count,
+    /// The scale of a bucket.
+    #[serde(default)]
+    norm: Norm,
+    /// What happens between two levels.
+    #[serde(default)]
+    rounding: Rounding,
+}
+
+fn default_levels() -> NonZeroU16 {
+    const { NonZeroU16::new(7).expect("above 0") }
+}
+
+pub(super) fn default_bucket() -> Count {
+    Count::constant(512.0)
+}
+
+/// The scale of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Norm {
+    /// The largest magnitude: fewer zeros, symbols of a fixed width.
+    #[default]
+    Max,
+    /// The Euclidean norm: most entries become 0, symbols are entropy-coded.
+    L2,
+}
+
+/// What happens between two levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Rounding {
+    /// Up with the probability of the distance from the level below: unbiased.
+    #[default]
+    Stochastic,
+    /// To the nearest level: contractive, deterministic.
+    Nearest,
+}
+
+impl Kind for Dithering {
+    const KIND: &'static str = "dithering";
+    const SUMMARY: &'static str = "s levels of each bucket's maximum (or norm) with random rounding, \
+                                   unbiased with omega = (sqrt(1 + (n-1)/s^2) - 1)/2";
+    const SOURCE: &'static str = "Alistarh, Grubic, Li, Tomioka, Vojnovic, NeurIPS 2017";
+
+    fn check(&self) -> Result<(), KeyError> {
+        let levels = self.levels.get();
+        if self.norm == Norm::L2 && self.rounding == Rounding::Nearest {
+            let problem = "rounding to the nearest level of the l2 norm may lose every entry, \
+                           which no memory corrects; use \"stochastic\", or norm \"max\"";
+            return Err(KeyError::value("rounding", problem.into()));
+        }
+        if self.norm == Norm::L2 && levels > MAX_LEVELS_L2 {
+            let problem =
+                format!("must be at most {MAX_LEVELS_L2} with norm \"l2\", found {levels}");
+            return Err(KeyError::value("levels", problem));
+        }
+        if levels > MAX_LEVELS {
+            let problem = format!("must be at most {MAX_LEVELS}, found {levels}");
+            return Err(KeyError::value("levels", problem));
+        }
+        Ok(())
+    }
+}
+
+impl CompressorKind for Dithering {
+    fn build<F: Scalar>(&self, site: Site<'_>) -> Result<Box<dyn Compressor<F>>, KeyError> {
+        let (dim, levels) = (site.dim(), usize::from(self.levels.get()));
+        let bucket = self.bucket.get();
+        let held = bucket.min(dim).max(1);
+        let dice = match self.rounding {
+            Rounding::Stochastic => Dice::stochastic(levels, held),
+            Rounding::Nearest => Dice::None,
+        };
+        let format = Format { dim, bucket, levels, shift: levels.ilog2() + 1, dice };
+        let symbols = vec![0; symbols_len(held)];
+        Ok(match self.norm {
+            Norm::Max => Box::new(ByMax { format, symbols }),
+            Norm::L2 => {
+                let all = Vec::with_capacity(dim);
+                Box::new(ByNorm { format, symbols, all, coder: Coder::default() })
+            }
+        })
+    }
+}
+
+/// What both norms share.
+#[derive(Clone, Copy)]
+struct Format {
+    dim: usize,
+    bucket: usize,
+    levels: usize,
+    /// Bits of a level, place of the sign.
+    shift: u32,
+    dice: Dice,
+}
+
+impl Format {
+    /// Entries of the longest bucket.
+    fn held(&self) -> usize {
+        self.bucket.min(self.dim)
+    }
+
+    fn width(&self) -> u32 {
+        self.shift + 1
+    }
+
+    fn header<F: Scalar>(&self, norm: Norm) -> Header {
+        // Bytes of a number (4 or 8), and in the low bits norm and rounding.
+        let nearest = u8::from(self.dice == Dice::None);
+        let code = packet::raw_value_code::<F>() | nearest << 1 | u8::from(norm == Norm::L2);
+        let (dim, index_code) = (self.dim, INDEX_NONE);
+        Header { compressor: WIRE, index_code, value_code: code, dim, count: dim }
+    }
+
+    fn write_prelude(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.bucket as u32).to_le_bytes());
+        out.extend_from_slice(&(self.levels as u32).to_le_bytes());
+    }
+
+    /// Checks all but the buckets, which it returns.
+    fn open<'a, F: Scalar>(
+        &self,
+        packet: Packet<'a>,
+        norm: Norm,
+        out: &[F],
+    ) -> Result<&'a [u8], DecodeError> {
+        let (found, own) = (packet.header, self.header::<F>(norm));
+        DecodeError::expect("compressor", found.compressor.into(), own.compressor.into())?;
+        DecodeError::expect("index code", found.index_code.into(), own.index_code.into())?;
+        DecodeError::expect("value code", found.value_code.into(), own.value_code.into())?;
+        DecodeError::expect("dim", found.dim, own.dim)?;
+        DecodeError::expect("count", found.count, own.count)?;
+        DecodeError::expect("length of the sum", out.len(), self.dim)?;
+        let Some((&[a, b, c, d, e, f, g, h], rest)) = packet.payload.split_first_chunk() else {
+            return Err(DecodeError::Truncated { need: PRELUDE, have: packet.payload.len() });
+        };
+        DecodeError::expect("bucket", u32::from_le_bytes([a, b, c, d]) as usize, self.bucket)?;
+        DecodeError::expect("levels", u32::from_le_bytes([e, f, g, h]) as usize, self.levels)?;
+        Ok(rest)
+    }
+
+    /// Bytes of all scales.
+    fn scales_len<F: Scalar>(&self) -> usize {
+        self.dim.div_ceil(self.bucket) * F::BYTES
+    }
+
+    /// Bytes of the packed symbols of all buckets.
+    fn symbols_len(&self) -> usize {
+        self.dim / self.bucket * packed_len(self.bucket, self.width())
+            + packed_len(self.dim % self.bucket, self.width())
+    }
+}
+
+/// Scale: the largest magnitude.
+struct ByMax {
+    format: Format,
+    /// Symbols of a bucket.
+    symbols: Vec<u16>,
+}
+
+impl ByMax {
+    #[inline(always)]
+    fn encode_buckets<F: Scalar>(
+        &mut self,
+        v: &[F],
+        mut lanes: Lanes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotFinite> {
+        let Format { bucket, levels, shift, dice, .. } = self.format;
+        // The scale of a bucket is found while the one before is being rounded: a chain of slow
+        // operations behind another's many independent ones.
+        let mut buckets = v.chunks(bucket);
+        let mut next = Graded::of(buckets.next(), levels)?;
+        while let Some(Graded { v, scale, grid }) = next {
+            next = Graded::of(buckets.next(), levels)?;
+            let symbols = &mut self.symbols[..symbols_len(v.len())];
+            quantise(v, grid, shift, dice, &mut lanes, symbols);
+            out.extend_from_slice(bytemuck::bytes_of(&scale));
+            let start = out.len();
+            out.resize(start + packed_len(v.len(), shift + 1), 0);
+            pack(symbols, v.len(), shift + 1, &mut out[start..]);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn add_buckets<F: Scalar>(
+        &mut self,
+        mut rest: &[u8],
+        by: F,
+        out: &mut [F],
+    ) -> Result<(), DecodeError> {
+        let Format { bucket, levels, shift, .. } = self.format;
+        let c = per_scale::<F>(levels);
+        for out in out.chunks_mut(bucket) {
+            let (scale, bytes) = rest.split_at(F::BYTES);
+            let (bytes, behind) = bytes.split_at(packed_len(out.len(), shift + 1));
+            rest = behind;
+            let scale = read_scale::<F>(scale)? * by;
+            let symbols = &mut self.symbols[..out.len()];
+            unpack(bytes, shift + 1, symbols)?;
+            check_levels(symbols, levels, shift)?;
+            add_symbols(symbols, shift, c, scale, out);
+        }
+        Ok(())
+    }
+}
+
+/// A bucket with its scale and levels.
+struct Graded<'a, F> {
+    v: &'a [F],
+    scale: F,
+    grid: Grid<F>,
+}
+
+impl<'a, F: Scalar> Graded<'a, F> {
+    #[inline(always)]
+    fn of(bucket: Option<&'a [F]>, levels: usize) -> Result<Option<Self>, NotFinite> {
+        let Some(v) = bucket else { return Ok(None) };
+        let scale = largest(v)?;
+        Ok(Some(Self { v, scale, grid: Grid::new(scale, levels) }))
+    }
+}
+
+#[inline(always)]
+fn check_levels(symbols: &[u16], levels: usize, shift: u32) -> Result<(), DecodeError> {
+    let mask = ((1u32 << shift) - 1) as u16;
+    if usize::from(mask) == levels {
+        return Ok(());
+    }
+    let highest = symbols.iter().fold(0, |highest: u16, symbol| highest.max(symbol & mask));
+    if usize::from(highest) <= levels {
+        return Ok(());
+    }
+    let (found, expected) = (highest.into(), levels as u64);
+    Err(DecodeError::Field { field: "highest level", found, expected })
+}
+
+impl<F: Scalar> Compressor<F> for ByMax {
+    fn bound(&self) -> Bound {
+        let others = self.format.held() as f64 - 1.0;
+        let squared = (self.format.levels as f64).powi(2);
+        match self.format.dice {
+            Dice::None => Bound::Contractive { delta: squared / (squared + others / 4.0) },
+            _ => Bound::Unbiased { omega: ((1.0 + others / squared).sqrt() - 1.0) / 2.0 },
+        }
+    }
+
+    fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
+        out.reserve(Compressor::<F>::max_packet(self));
+        let mut result = Ok(());
+        packet::write(out, self.format.header::<F>(Norm::Max), |out| {
+            self.format.write_prelude(out);
+            result = vectorized(
+                #[inline(always)]
+                || self.encode_buckets(v, key.lanes(), out),
+            );
+        });
+        result
+    }
+
+    fn decode_add(
+        &mut self,
+        packet: Packet<'_>,
+        _key: Key,
+        scale: F,
+        out: &mut [F],
+    ) -> Result<(), DecodeError> {
+        let buckets = self.format.open(packet, Norm::Max, out)?;
+        let expected = self.format.scales_len::<F>() + self.format.symbols_len();
+        DecodeError::expect("bytes of buckets", buckets.len(), expected)?;
+        vectorized(
+            #[inline(always)]
+            || self.add_buckets(buckets, scale, out),
+        )
+    }
+
+    fn max_packet(&self) -> usize {
+        HEADER + PRELUDE + self.format.scales_len::<F>() + self.format.symbols_len()
+    }
+}
+
+/// Scale: the Euclidean norm.
+struct ByNorm {
+    format: Format,
+    /// Symbols of a bucket.
+    symbols: Vec<u16>,
+    /// All symbols as the coder takes them: 0, 1, -1, 2, -2, ..
+    all: Vec<u8>,
+    coder: Coder,
+}
+
+impl ByNorm {
+    #[inline(always)]
+    fn encode_buckets<F: Scalar>(
+        &mut self,
+        v: &[F],
+        mut lanes: Lanes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotFinite> {
+        let Format { bucket, levels, shift, dice, .. } = self.format;
+        self.all.clear();
+        for v in v.chunks(bucket) {
+            let scale = norm(v)?;
+            let symbols = &mut self.symbols[..symbols_len(v.len())];
+            quantise(v, Grid::new(scale, levels), shift, dice, &mut lanes, symbols);
+            out.extend_from_slice(bytemuck::bytes_of(&scale));
+            let folded = symbols[..v.len()].iter().map(|&symbol| {
+                let level = quantise::signed(symbol, shift);
+                (2 * level.abs() - i32::from(level > 0)) as u8
+            });
+            self.all.extend(folded);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn add_buckets<F: Scalar>(&mut self, scales: &[u8], by: F, out: &mut [F]) {
+        let c = per_scale::<F>(self.format.levels);
+        let buckets = out.chunks_mut(self.format.bucket).zip(scales.chunks_exact(F::BYTES));
+        for ((out, scale), symbols) in buckets.zip(self.all.chunks(self.format.bucket)) {
+            let scale = bytemuck::pod_read_unaligned::<F>(scale) * by;
+            for (out, &symbol) in out.iter_mut().zip(symbols) {
+                let level = (i32::from(symbol) + 1) / 2;
+                *out += F::of_int(if symbol % 2 == 1 { level } else { -level }) * c * scale;
+            }
+        }
+    }
+}
+
+impl<F: Scalar> Compressor<F> for ByNorm {
+    fn bound(&self) -> Bound {
+        let (n, s) = (self.format.held() as f64, self.format.levels as f64);
+        Bound::Unbiased { omega: (n / (s * s)).min(n.sqrt() / s) }
+    }
+
+    fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
+        let mut result = Ok(());
+        packet::write(out, self.format.header::<F>(Norm::L2), |out| {
+            self.format.write_prelude(out);
+            result = vectorized(
+                #[inline(always)]
+                || self.encode_buckets(v, key.lanes(), out),
+            );
+            self.coder.encode(&self.all, out);
+        });
+        result
+    }
+
+    fn decode_add(
+        &mut self,
+        packet: Packet<'_>,
+        _key: Key,
+        scale: F,
+        out: &mut [F],
+    ) -> Result<(), DecodeError> {
+        let buckets = self.format.open(packet, Norm::L2, out)?;
+        let need = self.format.scales_len::<F>();
+        let Some((scales, code)) = buckets.split_at_checked(need) else {
+            return Err(DecodeError::Truncated { need, have: buckets.len() });
+        };
+        for scale in scales.chunks_exact(F::BYTES) {
+            read_scale::<F>(scale)?;
+        }
+        self.all.resize(self.format.dim, 0);
+        self.coder.decode(code, 2 * self.format.levels + 1, &mut self.all)?;
+        vectorized(
+            #[inline(always)]
+            || self.add_buckets(scales, scale, out),
+        );
+        Ok(())
+    }
+
+    fn max_packet(&self) -> usize {
+        let code = entropy::max_len(self.format.dim, self.format.width());
+        HEADER + PRELUDE + self.format.scales_len::<F>() + code
+    }
+}

@@ -1,0 +1,198 @@
+//! Low rank: PowerSGD (Vogels, Karimireddy, Jaggi, NeurIPS 2019) for variables made of matrices.
+//!
+//! ```text
+//! round 1:  worker i sends P_i = M_i Q;     server: P = orthonormal basis of mean_i P_i, to all
+//! round 2:  worker i sends Q_i = M_i' P;    server: Q = mean_i Q_i, to all with the next iterate
+//! value:    C(M_i) = P Q_i', and the mean of the values is P Q'
+//! ```
+//!
+//! M_i [rows x columns] is one matrix of the vector that worker i compresses, Q [columns x rank] the
+//! right factor of the iteration before (one warm power iteration), P [rows x rank]. The factors of
+//! all matrices of a variable travel together, coded by an ordinary compressor. With exact factors
+//! C(M_i) is an orthogonal projection of M_i: the error is never larger than M_i, but no share of it
+//! is guaranteed; error feedback is needed.
+//!
+//! This file has the mathematics; who sends what when is `net/low_rank.rs`.
+
+use std::num::NonZeroU32;
+
+use rand_distr::{Distribution, StandardNormal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Coder, CoderKind, Compressor, Site, registry};
+use crate::config::KeyError;
+use crate::key::Key;
+use crate::registry::Kind;
+use crate::scalar::Scalar;
+use crate::vars::{Layout, add_scaled, dot, norm};
+
+/// PowerSGD's parameters.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LowRankKind {
+    /// Number of columns of each factor; below the rows and the columns of every matrix.
+    rank: NonZeroU32,
+    /// The compressor of the factors, an object as under `compressor`.
+    #[serde(default = "default_factors")]
+    factors: Value,
+}
+
+fn default_factors() -> Value {
+    json!({ "kind": "dithering", "levels": 7, "bucket": 512, "rounding": "nearest" })
+}
+
+impl Kind for LowRankKind {
+    const KIND: &'static str = "low-rank";
+    const SUMMARY: &'static str =
+        "P Q' of a given rank for each matrix, in two rounds with a warm start; needs feedback";
+    const SOURCE: &'static str = "Vogels, Karimireddy, Jaggi, NeurIPS 2019";
+
+    fn check(&self) -> Result<(), KeyError> {
+        let resolve = registry().resolve(&self.factors);
+        resolve.map(|_| ()).map_err(|e| e.below("factors"))
+    }
+}
+
+impl CoderKind for LowRankKind {
+    fn build<F: Scalar>(&self, site: Site<'_>) -> Result<Coder<F>, KeyError> {
+        let (rank, layout) = (self.rank.get() as usize, site.layout);
+        if let Some([rows, columns]) =
+            layout.matrices().iter().find(|shape| shape.iter().any(|&side| side <= rank))
+        {
+            let problem = format!(
+                "must be below the rows and the columns of every matrix of the variable; one is \
+                 {rows} x {columns}"
+            );
+            return Err(KeyError::value("rank", problem));
+        }
+        let side = |side: usize| {
+            Layout::flat(layout.matrices().iter().map(|shape| shape[side] * rank).sum())
+        };
+        let coder = |side: &Layout| -> Result<Box<dyn Compressor<F>>, KeyError> {
+            let built = registry().build(&self.factors, Site { layout: side, ..site });
+            built.map_err(|e| e.below("factors"))
+        };
+        Ok(Coder::LowRank(LowRank {
+            left: coder(&side(0))?,
+            right: coder(&side(1))?,
+            left_dim: side(0).dim(),
+            right_dim: side(1).dim(),
+            rank,
+            layout: layout.clone(),
+        }))
+    }
+}
+
+/// The factors P and Q of a variable's matrices, and how they are coded. A factor is stored matrix by
+/// matrix, each column by column.
+pub struct LowRank<F> {
+    /// Codes P.
+    pub left: Box<dyn Compressor<F>>,
+    /// Codes Q.
+    pub right: Box<dyn Compressor<F>>,
+    /// Length of P over all matrices.
+    pub left_dim: usize,
+    /// Length of Q over all matrices.
+    pub right_dim: usize,
+    rank: usize,
+    layout: Layout,
+}
+
+impl<F: Scalar> LowRank<F> {
+    /// Q for the first iteration: normal entries.
+    pub fn start(&self, key: Key) -> Vec<F> {
+        let mut rng = key.rng();
+        (0..self.right_dim).map(|_| F::lit(StandardNormal.sample(&mut rng))).collect()
+    }
+
+    /// P = M Q, for every matrix M of `m`.
+    pub fn multiply(&self, m: &[F], q: &[F], p: &mut [F]) {
+        let (mut m, mut q, mut p) = (m, q, p);
+        for &[rows, columns] in self.layout.matrices() {
+            let (matrix, right, left);
+            (matrix, m) = m.split_at(rows * columns);
+            (right, q) = q.split_at(columns * self.rank);
+            (left, p) = p.split_at_mut(rows * self.rank);
+            for (right, left) in right.chunks_exact(columns).zip(left.chunks_exact_mut(rows)) {
+                for (row, left) in matrix.chunks_exact(columns).zip(left) {
+                    *left = F::lit(dot(row, right));
+                }
+            }
+        }
+    }
+
+    /// Q = M' P, for every matrix M of `m`.
+    pub fn multiply_transposed(&self, m: &[F], p: &[F], q: &mut [F]) {
+        q.fill(F::zero());
+        let (mut m, mut p, mut q) = (m, p, q);
+        for &[rows, columns] in self.layout.matrices() {
+            let (matrix, left, right);
+            (matrix, m) = m.split_at(rows * columns);
+            (left, p) = p.split_at(rows * self.rank);
+            (right, q) = q.split_at_mut(columns * self.rank);
+            for (left, right) in left.chunks_exact(rows).zip(right.chunks_exact_mut(columns)) {
+                for (row, &left) in matrix.chunks_exact(columns).zip(left) {
+                    add_scaled(right, left, row);
+                }
+            }
+        }
+    }
+
+    /// out += scale P Q', for every matrix of `out`.
+    pub fn add_product(&self, scale: F, p: &[F], q: &[F], out: &mut [F]) {
+        let (mut out, mut p, mut q) = (out, p, q);
+        for &[rows, columns] in self.layout.matrices() {
+            let (matrix, left, right);
+            (matrix, out) = out.split_at_mut(rows * columns);
+            (left, p) = p.split_at(rows * self.rank);
+            (right, q) = q.split_at(columns * self.rank);
+            for (left, right) in left.chunks_exact(rows).zip(right.chunks_exact(columns)) {
+                for (row, &left) in matrix.chunks_exact_mut(columns).zip(left) {
+                    add_scaled(row, scale * left, right);
+                }
+            }
+        }
+    }
+
+    /// Makes the columns of each matrix of P orthonormal (Gram-Schmidt, twice for accuracy); columns
+    /// that depend on those before become zero.
+    pub fn orthonormalize(&self, p: &mut [F]) {
+        let mut p = p;
+        for &[rows, _] in self.layout.matrices() {
+            let factor;
+            (factor, p) = p.split_at_mut(rows * self.rank);
+            for j in 0..self.rank {
+                let (before, column) = factor.split_at_mut(j * rows);
+                let column = &mut column[..rows];
+                let length = norm(column);
+                for _ in 0..2 {
+                    for other in before.chunks_exact(rows) {
+                        let along = F::lit(-dot(other, column));
+                        add_scaled(column, along, other);
+                    }
+                }
+                let rest = norm(column);
+                let independent = rest > 1e3 * F::epsilon().wide() * length;
+                let scale = F::lit(if independent { 1.0 / rest } else { 0.0 });
+                column.iter_mut().for_each(|v| *v *= scale);
+            }
+        }
+    }
+
+    /// The start of the next power iteration: `q` with the columns that are zero left as they were.
+    pub fn keep_warm(&self, warm: &mut [F], q: &[F]) {
+        let (mut warm, mut q) = (warm, q);
+        for &[_, columns] in self.layout.matrices() {
+            let (old, new);
+            (old, warm) = warm.split_at_mut(columns * self.rank);
+            (new, q) = q.split_at(columns * self.rank);
+            for (old, new) in old.chunks_exact_mut(columns).zip(new.chunks_exact(columns)) {
+                if new.iter().any(|&v| v != F::zero()) {
+                    old.copy_from_slice(new);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The keys that say how vectors travel: `compressor`, `feedback`, `downlink`, `wire`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{KeyError, Positive};
+use crate::algorithms::AlgorithmFacts;
+use crate::compressors::{self, Bound, Coder, Site};
+use crate::feedback::{self, FeedbackFacts};
+use crate::net::Collective;
+use crate::registry::Registry;
+use crate::vars::{Block, Layout};
+
+/// Key `wire`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wire {
+    /// How packets are summed: at rank 0 (star), or by all ranks, a segment each (segments; with
+    /// downlink "sum" and compressors whose packets may be summed).
+    pub collective: Collective,
+    /// Speed of the slowest link in Gbit/s: codes that take longer than what they save are left out.
+    pub link_gbit: Positive,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self { collective: Collective::default(), link_gbit: Positive::constant(1.0) }
+    }
+}
+
+/// Key `downlink`: what comes down to the workers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Downlink {
+    /// The server's iterate, uncompressed.
+    #[default]
+    Dense,
+    /// The compressed difference between the server's iterate and the workers' copy.
+    Difference {
+        /// One compressor for x, y and z, or {"x": .., "y": .., "z": ..}.
+        compressor: Value,
+    },
+    /// The sums of the workers' packets: every rank makes the server's step.
+    Sum,
+}
+
+/// These keys as written.
+#[derive(Clone, Debug)]
+pub struct Written<'a> {
+    pub compressor: Option<&'a Value>,
+    pub feedback: Option<&'a Value>,
+    pub downlink: &'a Downlink,
+    pub wire: Wire,
+}
+
+/// How vectors travel, every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Travel {
+    /// Resolved objects of the compressor registry for x, y and z.
+    pub compressors: [Value; 3],
+    /// x, y and z are sent in every so-manieth iteration.
+    pub every: [u64; 3],
+    /// Resolved object of the feedback registry.
+    pub feedback: Value,
+    pub downlink: DownlinkPlan,
+    pub wire: Wire,
+}
+
+/// What comes down, compressors resolved for x, y and z.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum DownlinkPlan {
+    Dense,
+    Difference([Value; 3]),
+    Sum,
+}
+
+const IDENTITY: &str = <crate::compressors::Identity as crate::registry::Kind>::KIND;
+const EVERY: &str = "every";
+
+impl Travel {
+    /// Checks the keys for an algorithm; adds remarks to `notices`.
+    pub fn new(
+        written: Written<'_>,
+        algorithm: &Value,
+        facts: AlgorithmFacts,
+        notices: &mut Vec<String>,
+    ) -> Result<Self, KeyError> {
+        let name = &algorithm["kind"];
+        let (compressors, every) = uplinks(written.compressor, name, facts)?;
+        let feedback = feedback_of(written.feedback, name, facts)?;
+        let downlink = match written.downlink {
+            Downlink::Dense => DownlinkPlan::Dense,
+            Downlink::Sum => DownlinkPlan::Sum,
+            Downlink::Difference { compressor } => DownlinkPlan::Difference(
+                per_variable(compressor, &compressors::registry())
+                    .map_err(|e| e.below("downlink.compressor"))?,
+            ),
+        };
+        let travel = Self { compressors, every, feedback, downlink, wire: written.wire };
+        travel.check()?;
+        let feedback = feedback::registry().facts(&travel.feedback);
+        let biased = travel.compressors.iter().any(|c| !promises(c).is_some_and(is_unbiased));
+        if feedback == FeedbackFacts::Open && biased {
+            notices.push(format!(
+                "compressor: a biased compressor under {name} without feedback has no guarantee; \
+                 ef-soba, or \"feedback\": {{\"kind\": \"residual\"}}, corrects the bias",
+            ));
+        }
+        Ok(travel)
+    }
+
+    /// What does not go together.
+    fn check(&self) -> Result<(), KeyError> {
+        let facts = feedback::registry().facts(&self.feedback);
+        let kind = &self.feedback["kind"];
+        for block in Block::ALL {
+            let (compressor, name) = (&self.compressors[block as usize], block.name());
+            let promise = promises(compressor);
+            let refuse = |key: &str, problem: String| Err(KeyError::value(key, problem));
+            if facts == FeedbackFacts::Unbiased && !promise.is_some_and(is_unbiased) {
+                let problem = format!(
+                    "{kind} needs unbiased compressors, and {} of {name} is biased; use \"memory\", \
+                     \"ef21\" or \"econtrol\"",
+                    compressor["kind"]
+                );
+                return refuse("feedback.kind", problem);
+            }
+            if facts == FeedbackFacts::Open && self.every[block as usize] > 1 {
+                let key = format!("compressor.{name}.{EVERY}");
+                let problem = "without feedback the directions that are not sent are lost; add \
+                               \"feedback\": {\"kind\": \"residual\"}";
+                return refuse(&key, problem.into());
+            }
+            if self.downlink == DownlinkPlan::Sum && promise.is_none() {
+                let problem = format!(
+                    "{} of {name} needs a server between its rounds; use \"dense\" or \"difference\"",
+                    compressor["kind"]
+                );
+                return refuse("downlink.kind", problem);
+            }
+            let segments = self.wire.collective == Collective::Segments;
+            if segments && !promise.is_some_and(|(_, summable)| summable) {
+                let problem = format!(
+                    "packets of {} of {name} cannot be summed; \"segments\" needs identity, or rand-k \
+                     or rand-block with \"shared\": true",
+                    compressor["kind"]
+                );
+                return refuse("wire.collective", problem);
+            }
+            if segments && self.downlink != DownlinkPlan::Sum {
+                let problem = "\"segments\" leaves the sums on every rank; add \"downlink\": \
+                               {\"kind\": \"sum\"}";
+                return refuse("wire.collective", problem.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The key `compressor` with every default filled in.
+    pub fn written_compressor(&self) -> Value {
+        let mut all = self.compressors.clone();
+        for (compressor, &every) in all.iter_mut().zip(&self.every) {
+            if every > 1 {
+                compressor[EVERY] = json!(every);
+            }
+        }
+        by_variable(all)
+    }
+
+    /// The key `downlink` with every default filled in.
+    pub fn written_downlink(&self) -> Downlink {
+        match &self.downlink {
+            DownlinkPlan::Dense => Downlink::Dense,
+            DownlinkPlan::Sum => Downlink::Sum,
+            DownlinkPlan::Difference(all) => {
+                Downlink::Difference { compressor: by_variable(all.clone()) }
+            }
+        }
+    }
+}
+
+fn by_variable([x, y, z]: [Value; 3]) -> Value {
+    if x == y && y == z { x } else { json!({ "x": x, "y": y, "z": z }) }
+}
+
+/// The compressors of x, y and z, and how often each is sent.
+fn uplinks(
+    written: Option<&Value>,
+    algorithm: &Value,
+    facts: AlgorithmFacts,
+) -> Result<([Value; 3], [u64; 3]), KeyError> {
+    let Some(given) = written else {
+        if facts.compressed {
+            let problem = format!(
+                "missing; the algorithm {algorithm} needs one, such as {{\"kind\": \"rand-k\", \
+                 \"ratio\": 0.1}}"
+            );
+            return Err(KeyError::value("compressor", problem));
+        }
+        return Ok(([IDENTITY; 3].map(|kind| json!({ "kind": kind })), [1; 3]));
+    };
+    let mut given = given.clone();
+    let every = take_every(&mut given).map_err(|e| e.below("compressor"))?;
+    let all = per_variable(&given, &compressors::coders()).map_err(|e| e.below("compressor"))?;
+    if !facts.compressed && all.iter().any(|c| c["kind"] != IDENTITY) {
+        let problem = format!(
+            "the algorithm {algorithm} sends everything uncompressed; remove this key, or use \
+             \"c-soba\", \"cm-soba\" or \"ef-soba\""
+        );
+        return Err(KeyError::value("compressor", problem));
+    }
+    Ok((all, every))
+}
+
+/// Takes the keys `every` out of the compressor objects.
+fn take_every(given: &mut Value) -> Result<[u64; 3], KeyError> {
+    fn take(object: &mut Value) -> Result<u64, KeyError> {
+        let value = object.as_object_mut().and_then(|map| map.remove(EVERY)).unwrap_or(json!(1));
+        match value.as_u64() {
+            Some(every @ 1..=1_000_000) => Ok(every),
+            _ => {
+                let problem = format!("must be a whole number from 1 to 1e6, found {value}");
+                Err(KeyError::value(EVERY, problem))
+            }
+        }
+    }
+    if !is_separate(given) {
+        return Ok([take(given)?; 3]);
+    }
+    let mut every = [1; 3];
+    for block in Block::ALL {
+        let name = block.name();
+        if let Some(one) = given.get_mut(name) {
+            every[block as usize] = take(one).map_err(|e| e.below(name))?;
+        }
+    }
+    Ok(every)
+}
+
+/// Whether an object has a compressor for each variable.
+fn is_separate(given: &Value) -> bool {
+    given.as_object().is_some_and(|map| {
+        !map.contains_key("kind") && Block::ALL.iter().any(|block| map.contains_key(block.name()))
+    })
+}
+
+/// The resolved compressors of x, y and z from one object or from {"x", "y", "z"}.
+fn per_variable<T: crate::registry::Family<Error = KeyError>>(
+    given: &Value,
+    registry: &Registry<T>,
+) -> Result<[Value; 3], KeyError> {
+    if !is_separate(given) {
+        let one = registry.resolve(given)?;
+        return Ok([one.clone(), one.clone(), one]);
+    }
+    let empty = Map::new();
+    let map = given.as_object().unwrap_or(&empty);
+    let names = Block::ALL.map(Block::name);
+    if let Some(key) = map.keys().find(|key| !names.contains(&key.as_str())) {
+        return Err(KeyError::value(key, "unknown key; known here: x, y, z".into()));
+    }
+    let mut all = [Value::Null, Value::Null, Value::Null];
+    for (name, slot) in names.into_iter().zip(&mut all) {
+        let missing = || KeyError::value(name, "missing; x, y and z each need one".into());
+        let object = map.get(name).ok_or_else(missing)?;
+        *slot = registry.resolve(object).map_err(|e| e.below(name))?;
+    }
+    Ok(all)
+}
+
+fn feedback_of(
+    written: Option<&Value>,
+    algorithm: &Value,
+    facts: AlgorithmFacts,
+) -> Result<Value, KeyError> {
+    let default = json!({ "kind": facts.feedback[0] });
+    let resolved = feedback::registry()
+        .resolve(written.unwrap_or(&default))
+        .map_err(|e| e.below("feedback"))?;
+    let kind = resolved["kind"].as_str().unwrap_or_default();
+    if facts.feedback.contains(&kind) {
+        return Ok(resolved);
+    }
+    let problem = format!(
+        "the algorithm {algorithm} does not use \"{kind}\"; it may use {}",
+        facts.feedback.join(", ")
+    );
+    Err(KeyError::value("feedback.kind", problem))
+}
+
+/// What a compressor promises and whether its packets may be summed; `None` for two rounds.
+fn promises(compressor: &Value) -> Option<(Bound, bool)> {
+    // Neither depends on the length of the vector.
+    let layout = Layout::flat(1 << 20);
+    let coder = compressors::coders().build::<f64>(compressor, Site::new(&layout)).ok()?;
+    match &*coder {
+        Coder::Packet(compressor) => Some((compressor.bound(), compressor.summable().is_some())),
+        Coder::LowRank(_) => None,
+    }
+}
+
+fn is_unbiased((bound, _): (Bound, bool)) -> bool {
+    matches!(bound, Bound::Unbiased { .. })
+}

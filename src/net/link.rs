@@ -1,0 +1,139 @@
+//! How the variables of a run travel: what the config's `compressor`, `feedback`, `downlink` and
+//! `wire` come to.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::compressors::{Bound, Coder, Compressor, Dense};
+use crate::feedback::Feedback;
+use crate::key::{Key, Stream};
+use crate::problems::Draw;
+use crate::scalar::Scalar;
+use crate::vars::{Block, Dims};
+
+/// The way of one variable to the server.
+pub struct Uplink<F> {
+    /// Codes what is sent.
+    pub coder: Coder<F>,
+    /// C is sent multiplied by this.
+    pub gain: f64,
+    /// Sent in every so-manieth iteration.
+    pub every: u64,
+}
+
+impl<F: Scalar> Uplink<F> {
+    /// Whether the variable is sent in iteration k: the last of each `every`.
+    pub fn due(&self, k: u64) -> bool {
+        (k + 1).is_multiple_of(self.every)
+    }
+
+    /// Mean bytes of a worker's packets in an iteration, at most.
+    pub fn mean_bytes(&self) -> f64 {
+        self.coder.max_packets() as f64 / self.every as f64
+    }
+
+    /// Key of a worker's draws; common to all workers if their packets may be summed.
+    pub(super) fn key(&self, draw: Draw, block: Block) -> Key {
+        let key =
+            draw.key(stream([Stream::CompressX, Stream::CompressY, Stream::CompressZ], block));
+        if self.coder.summable().is_some() { key.worker(0) } else { key }
+    }
+}
+
+/// The stream of a variable among those of x, y and z.
+pub(super) fn stream(streams: [Stream; 3], block: Block) -> Stream {
+    streams[block as usize]
+}
+
+/// Key of what the server draws for one of its packets; `part` tells them apart.
+pub(super) fn down_key(seed: u64, k: u64, block: Block, part: usize) -> Key {
+    let streams = [Stream::DownX, Stream::DownY, Stream::DownZ];
+    Key { iteration: k, ..Key::shared(seed, stream(streams, block)) }.worker(part)
+}
+
+/// What comes down to the workers.
+pub enum Downlink<F> {
+    /// The server's iterate as it is.
+    Dense,
+    /// The compressed difference between the server's iterate and the workers' copy of it, which the
+    /// server knows: what is lost stays in the next difference (EF21-P: Gruntkowska, Tyurin,
+    /// Richtarik, ICML 2023). Each compressor with the factor that makes it contract.
+    Difference([(Box<dyn Compressor<F>>, f64); 3]),
+    /// The sums of the workers' packets; every rank makes the server's step from them.
+    Sum,
+}
+
+/// How packets are summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Collective {
+    /// A gather to the server and a broadcast from it.
+    #[default]
+    Star,
+    /// Rank r sums segment r of all payloads in worker order and sends the sums to all ranks.
+    Segments,
+}
+
+/// How the variables of a run travel.
+pub struct Links<F> {
+    /// For x, y and z.
+    pub up: [Uplink<F>; 3],
+    /// What the workers and the server remember.
+    pub feedback: Box<dyn Feedback<F>>,
+    /// What comes down.
+    pub down: Downlink<F>,
+    /// How packets are summed.
+    pub collective: Collective,
+}
+
+/// The factor that makes a compressor contract.
+pub fn contraction(bound: Bound) -> f64 {
+    match bound {
+        Bound::Unbiased { omega } => 1.0 / (1.0 + omega),
+        Bound::Contractive { .. } => 1.0,
+    }
+}
+
+/// Bytes of the packets of an uncompressed (x, y, z).
+pub fn dense_bytes<F: Scalar>(dims: Dims) -> u64 {
+    let dense = |dim| Compressor::<F>::max_packet(&Dense { dim }) as u64;
+    dims.blocks().map(dense).iter().sum()
+}
+
+/// Bytes by the plan, at most; all packets with their headers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Costs {
+    /// A worker's upload in an iteration, on average.
+    pub upload: f64,
+    /// What a worker receives in an iteration, on average.
+    pub download: f64,
+    /// A worker's largest upload in one iteration.
+    pub largest_upload: u64,
+    /// The server's largest message.
+    pub largest_download: u64,
+}
+
+impl<F: Scalar> Links<F> {
+    /// Bytes of a run on variables of these lengths.
+    pub fn costs(&self, dims: Dims) -> Costs {
+        let upload = self.up.iter().map(Uplink::mean_bytes).sum();
+        let largest_upload = self.up.iter().map(|link| link.coder.max_packets() as u64).sum();
+        let mut download = 0.0;
+        for (link, (block, dim)) in self.up.iter().zip(Block::ALL.into_iter().zip(dims.blocks())) {
+            let dense = Compressor::<F>::max_packet(&Dense { dim }) as f64;
+            download += match &self.down {
+                Downlink::Dense => dense,
+                Downlink::Difference(all) => all[block as usize].0.max_packet() as f64,
+                Downlink::Sum => match link.coder.summable() {
+                    Some(_) => link.mean_bytes(),
+                    None => dense / link.every as f64,
+                },
+            };
+            if let Coder::LowRank(_) = link.coder {
+                download += link.mean_bytes();
+            }
+        }
+        let largest_download = dense_bytes::<F>(dims).max(download.ceil() as u64);
+        Costs { upload, download, largest_upload, largest_download }
+    }
+}

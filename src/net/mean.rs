@@ -1,0 +1,149 @@
+//! The way up: the workers' vectors to the server, which gets an estimate of their mean.
+
+use super::frame::{self, Envelope};
+use super::link::Collective;
+use super::{Net, NetError, Phase, overflow};
+use crate::compressors::Coder;
+use crate::packet::Packet;
+use crate::problems::{Draw, Losses};
+use crate::scalar::Scalar;
+use crate::vars::{Block, Vars};
+use crate::workers::WorkerError;
+
+impl<F: Scalar> Net<'_, F> {
+    /// D^, the estimate of (1/n) sum_i v_i that the links' compressors and feedback allow, where the
+    /// server's step is made; `None` elsewhere. Without compression it is the mean itself.
+    ///
+    /// `compute(draw, v)` writes the vector v_i of hosted worker i = `draw.worker` over `v`.
+    pub fn mean_at_server(
+        &mut self,
+        k: u64,
+        compute: impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
+    ) -> Result<Option<&Vars<F>>, NetError> {
+        self.pack(k, compute)?;
+        match self.links.collective {
+            Collective::Star => self.sum_at_root(k)?,
+            Collective::Segments => self.sum_in_segments(k)?,
+        }
+        self.second_round(k)?;
+        if !self.is_server() {
+            return Ok(None);
+        }
+        for block in Block::ALL {
+            self.links.feedback.estimate(block, self.mean.block_mut(block));
+        }
+        self.clock.charge(Phase::Server);
+        Ok(Some(&self.mean))
+    }
+
+    /// The variables that are sent in iteration k.
+    pub(super) fn due(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
+        let due = self.links.up.each_ref().map(|link| link.due(k));
+        Block::ALL.into_iter().filter(move |&block| due[block as usize])
+    }
+
+    /// This worker's share in a mean.
+    pub(super) fn share(&self) -> f64 {
+        1.0 / self.placement.workers as f64
+    }
+
+    /// The coordinates of a worker's draws in iteration k.
+    pub(super) fn draw(&self, worker: usize, k: u64) -> Draw {
+        Draw { seed: self.setting.seed, worker, iteration: k }
+    }
+
+    /// Writes the rank's message to `up`: the losses of all hosted workers, then their packets.
+    fn pack(
+        &mut self,
+        k: u64,
+        mut compute: impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
+    ) -> Result<(), NetError> {
+        let envelope = self.envelope(k, self.due(k).count() * self.hosted().len());
+        self.up.clear();
+        envelope.write(&mut self.up);
+        frame::write_report(self.report, &mut self.up);
+        self.up.resize(frame::packets_at(self.hosted().len()), 0);
+        for worker in self.hosted() {
+            let packed = self.pack_worker(self.draw(worker, k), &mut compute);
+            if !self.pass_on(packed, worker, envelope)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a worker's packets could be made. If not because of the worker's numbers, the message
+    /// in `up` is replaced by words that say so.
+    pub(super) fn pass_on(
+        &mut self,
+        packed: Result<(), NetError>,
+        worker: usize,
+        envelope: Envelope,
+    ) -> Result<bool, NetError> {
+        match packed {
+            Ok(()) => Ok(true),
+            Err(NetError::Worker(words)) => {
+                let (rank, k) = (self.comm.rank(), envelope.iteration);
+                self.up.clear();
+                Envelope { flags: frame::FAILED, ..envelope }.write(&mut self.up);
+                let words = format!("rank {rank}, worker {worker}, iteration {k}: {words}");
+                self.up.extend(words.bytes());
+                Ok(false)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn pack_worker(
+        &mut self,
+        draw: Draw,
+        compute: &mut impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
+    ) -> Result<(), NetError> {
+        let losses = compute(draw, &mut self.direction);
+        let losses = losses.map_err(|error| NetError::Worker(error.to_string()))?;
+        let place = draw.worker - self.hosted().start;
+        frame::put_losses(losses, place, &mut self.up);
+        self.clock.charge(Phase::Compute);
+        for block in Block::ALL {
+            self.pack_block(draw, block)?;
+        }
+        self.clock.charge(Phase::Compress);
+        Ok(())
+    }
+
+    /// One variable of a worker's vector: v_i by the feedback, its packet, and what the worker
+    /// remembers of it.
+    fn pack_block(&mut self, draw: Draw, block: Block) -> Result<(), NetError> {
+        let Draw { worker, iteration, .. } = draw;
+        let wrong = |source| NetError::Decode { worker, iteration, source };
+        let v = self.direction.block_mut(block);
+        let feedback = &mut self.links.feedback;
+        feedback.target(worker, block, v);
+        let link = &mut self.links.up[block as usize];
+        if !link.due(iteration) {
+            return feedback.follow(worker, block, v, None).map_err(wrong);
+        }
+        let key = link.key(draw, block);
+        let start = self.up.len();
+        match &mut link.coder {
+            Coder::Packet(compressor) => {
+                (compressor.encode(v, key, &mut self.up))
+                    .map_err(|source| NetError::Worker(overflow(block, source)))?;
+                let (packet, _) = Packet::split(&self.up[start..]).map_err(wrong)?;
+                let gain = F::lit(link.gain);
+                let mut sent =
+                    |scale, out: &mut [F]| compressor.decode_add(packet, key, scale * gain, out);
+                feedback.follow(worker, block, v, Some(&mut sent)).map_err(wrong)
+            }
+            Coder::LowRank(factors) => {
+                let first = self.placement.hosted(self.comm.rank()).start;
+                match &mut self.factors[block as usize] {
+                    Some(state) => state
+                        .first_round(factors, worker - first, v, key, &mut self.up)
+                        .map_err(|source| NetError::Worker(overflow(block, source))),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The way down: the server's iterate to the workers.
+
+use super::frame::{self, Envelope};
+use super::link::{Downlink, down_key};
+use super::{Net, NetError, Phase, overflow};
+use crate::compressors::{Compressor, Dense};
+use crate::packet::{DecodeError, Packet};
+use crate::scalar::Scalar;
+use crate::vars::{Block, Vars, add_scaled};
+
+impl<F: Scalar> Net<'_, F> {
+    /// The server's iterate to all workers, into each rank's `copy`: a download. `copy` must hold the
+    /// run's start at first, and then what the last call left there.
+    pub fn publish(
+        &mut self,
+        k: u64,
+        server: &Vars<F>,
+        copy: &mut Vars<F>,
+    ) -> Result<(), NetError> {
+        self.clock.charge(Phase::Server);
+        self.report = self.report();
+        if self.is_replicated() {
+            copy.as_mut_slice().copy_from_slice(server.as_slice());
+            self.clock.charge(Phase::Server);
+            return Ok(());
+        }
+        let envelope = self.envelope(k, Block::ALL.len() + self.warm_factors(k));
+        let written =
+            if self.comm.is_root() { self.write_down(k, envelope, server, copy) } else { Ok(()) };
+        let failed = written.is_err();
+        if failed {
+            self.down.clear();
+            Envelope { flags: frame::FAILED, ..envelope }.write(&mut self.down);
+        }
+        let length = self.broadcast_packets(envelope)?;
+        if let Err(words) = written {
+            return Err(NetError::Worker(words));
+        }
+        self.traffic.download_bytes += length * self.placement.workers as u64;
+        let wrong = |source| NetError::FromServer { iteration: k, source };
+        let packets = std::mem::take(&mut self.down);
+        self.read_down(k, frame::behind_envelope(&packets), copy).map_err(wrong)?;
+        self.down = packets;
+        self.clock.charge(Phase::Communicate);
+        Ok(())
+    }
+
+    /// The root's message: the iterate, or its difference from the workers' copy.
+    fn write_down(
+        &mut self,
+        k: u64,
+        envelope: Envelope,
+        server: &Vars<F>,
+        copy: &Vars<F>,
+    ) -> Result<(), String> {
+        self.down.clear();
+        envelope.write(&mut self.down);
+        for block in Block::ALL {
+            let key = down_key(self.setting.seed, k, block, 0);
+            let v = server.block(block);
+            let written = match &mut self.links.down {
+                Downlink::Difference(compressors) => {
+                    let difference = self.direction.block_mut(block);
+                    difference.copy_from_slice(v);
+                    add_scaled(difference, -F::one(), copy.block(block));
+                    compressors[block as usize].0.encode(difference, key, &mut self.down)
+                }
+                _ => Dense { dim: v.len() }.encode(v, key, &mut self.down),
+            };
+            written
+                .map_err(|source| format!("rank 0, iteration {k}: {}", overflow(block, source)))?;
+        }
+        self.write_warm_factors(k)
+            .map_err(|source| format!("rank 0, iteration {k}: a factor of low rank: {source}"))?;
+        self.clock.charge(Phase::Server);
+        Ok(())
+    }
+
+    /// The workers' copy from the root's packets, on every rank.
+    fn read_down(
+        &mut self,
+        k: u64,
+        mut packets: &[u8],
+        copy: &mut Vars<F>,
+    ) -> Result<(), DecodeError> {
+        for block in Block::ALL {
+            let packet;
+            (packet, packets) = Packet::split(packets)?;
+            let key = down_key(self.setting.seed, k, block, 0);
+            let out = copy.block_mut(block);
+            match &mut self.links.down {
+                Downlink::Difference(compressors) => {
+                    let (compressor, gain) = &mut compressors[block as usize];
+                    compressor.decode_add(packet, key, F::lit(*gain), out)?;
+                }
+                _ => {
+                    out.fill(F::zero());
+                    Dense { dim: out.len() }.decode_add(packet, key, F::one(), out)?;
+                }
+            }
+        }
+        let packets = self.read_warm_factors(k, packets)?;
+        DecodeError::expect("bytes after the last packet", packets.len(), 0)
+    }
+
+    /// Broadcasts the message in `down`, counts what this rank handed over, and checks the envelope.
+    /// Returns the bytes of the packets behind it.
+    pub(super) fn broadcast_packets(&mut self, envelope: Envelope) -> Result<u64, NetError> {
+        let cost = self.comm.broadcast(&mut self.down)?;
+        self.clock.charge_collective(cost);
+        self.wire.1 += cost.bytes;
+        let (flags, packets) = envelope.open(&self.down, "the server")?;
+        if flags & frame::FAILED != 0 && !self.comm.is_root() {
+            return Err(NetError::Elsewhere);
+        }
+        Ok(packets.len() as u64)
+    }
+
+    /// Tells the ranks that await the next broadcast that the run has failed.
+    pub(super) fn call_off(&mut self, k: u64) -> Result<(), NetError> {
+        self.down.clear();
+        Envelope { flags: frame::FAILED, ..self.envelope(k, 0) }.write(&mut self.down);
+        self.comm.broadcast(&mut self.down)?;
+        Ok(())
+    }
+
+    /// The envelope of a message of this many packets at iteration k.
+    pub(super) fn envelope(&self, k: u64, packets: usize) -> Envelope {
+        Envelope {
+            iteration: k,
+            flags: 0,
+            packets: packets as u32,
+            fingerprint: self.setting.fingerprint,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a plan comes to: the problem, and how its vectors travel.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use crate::compressors::{self, Coder, Compressor, Site};
+use crate::config::{DownlinkPlan, KeyError, Plan};
+use crate::data::Folder;
+use crate::error::Error;
+use crate::feedback::{self, FeedbackContext};
+use crate::net::{Downlink, Links, Uplink, contraction};
+use crate::problems::{self, Problem, ProblemContext};
+use crate::scalar::Scalar;
+use crate::vars::{Block, Layout};
+
+/// The rank's part of the plan's problem.
+pub fn problem<F: Scalar>(
+    plan: &Plan,
+    folder: &Folder,
+    hosted: Range<usize>,
+) -> Result<Box<dyn Problem<F>>, Error> {
+    let context = ProblemContext {
+        seed: plan.seed,
+        workers: plan.workers,
+        hosted,
+        partition: plan.partition.as_ref(),
+        folder,
+    };
+    Ok(problems::registry().build::<F>(&plan.problem, context)?)
+}
+
+/// How the vectors of a problem travel.
+pub fn links<F: Scalar>(
+    plan: &Plan,
+    problem: &dyn Problem<F>,
+    hosted: Range<usize>,
+) -> Result<Links<F>, Error> {
+    let travel = &plan.travel;
+    let layout = problem.layout();
+    let coders = [
+        coder(plan, &layout, Block::X)?,
+        coder(plan, &layout, Block::Y)?,
+        coder(plan, &layout, Block::Z)?,
+    ];
+    let bounds = coders.each_ref().map(Coder::bound);
+    let facts = feedback::registry().facts(&travel.feedback);
+    let context = FeedbackContext { dims: problem.dims(), hosted, bounds };
+    let feedback = feedback::registry().build::<F>(&travel.feedback, context)?;
+    let mut every = travel.every.into_iter();
+    let up = coders.map(|coder| Uplink {
+        gain: facts.gain(coder.bound()),
+        every: every.next().unwrap_or(1),
+        coder,
+    });
+    let down = match &travel.downlink {
+        DownlinkPlan::Dense => Downlink::Dense,
+        DownlinkPlan::Sum => Downlink::Sum,
+        DownlinkPlan::Difference(all) => Downlink::Difference([
+            down_compressor(plan, &layout, all, Block::X)?,
+            down_compressor(plan, &layout, all, Block::Y)?,
+            down_compressor(plan, &layout, all, Block::Z)?,
+        ]),
+    };
+    Ok(Links { up, feedback, down, collective: travel.wire.collective })
+}
+
+fn site<'a>(plan: &Plan, layout: &'a [Layout; 2], block: Block) -> Site<'a> {
+    let layout = &layout[usize::from(block != Block::X)];
+    Site { layout, link_gbit: plan.travel.wire.link_gbit.get() }
+}
+
+fn coder<F: Scalar>(plan: &Plan, layout: &[Layout; 2], block: Block) -> Result<Coder<F>, KeyError> {
+    let config = &plan.travel.compressors[block as usize];
+    let coder = compressors::coders().build::<F>(config, site(plan, layout, block));
+    let key = format!("compressor.{}", block.name());
+    let coder = coder.map_err(|e| e.below(&key))?;
+    fits(coder.max_packets(), &key)?;
+    Ok(*coder)
+}
+
+/// A compressor of the way down with the factor that makes it contract.
+fn down_compressor<F: Scalar>(
+    plan: &Plan,
+    layout: &[Layout; 2],
+    all: &[Value; 3],
+    block: Block,
+) -> Result<(Box<dyn Compressor<F>>, f64), KeyError> {
+    let config = &all[block as usize];
+    let built = compressors::registry().build::<F>(config, site(plan, layout, block));
+    let key = format!("downlink.compressor.{}", block.name());
+    let compressor = built.map_err(|e| e.below(&key))?;
+    fits(compressor.max_packet(), &key)?;
+    let gain = contraction(compressor.bound());
+    Ok((compressor, gain))
+}
+
+/// A packet counts its bytes in 32 bits.
+fn fits(bytes: usize, key: &str) -> Result<(), KeyError> {
+    match u32::try_from(bytes) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let problem = format!("a packet has {bytes} bytes, at most 4 GiB fit");
+            Err(KeyError::value(key, problem))
+        }
+    }
+}
