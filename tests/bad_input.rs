@@ -46,6 +46,40 @@ fn changed(config: &Value, key: &str, value: &str) -> Value {
     config
 }
 
+/// The same for how vectors travel.
+const ON_TRAVEL: &[(&str, &str, &[&str])] = &[
+    ("compressor.every", "0", &["`compressor.every`", "from 1"]),
+    ("compressor.every", "2", &["`compressor.x.every`", "without feedback", "residual"]),
+    ("compressor", r#"{"kind": "top-k", "ratio": 0.1, "bits": 5}"#, &["`compressor.bits`", "5"]),
+    ("compressor", r#"{"kind": "top-k", "ratio": 0.1, "bits": 64}"#, &["`compressor", "64"]),
+    ("compressor", r#"{"kind": "dithering", "levels": 0}"#, &["`compressor.levels`", "0"]),
+    ("compressor", r#"{"kind": "dithering", "norm": "l3"}"#, &["`compressor.norm`", "l3", "l2"]),
+    (
+        "compressor",
+        r#"{"kind": "dithering", "norm": "l2", "rounding": "nearest"}"#,
+        &["`compressor.rounding`", "l2"],
+    ),
+    ("compressor", r#"{"kind": "low-rank", "rank": 10}"#, &["`compressor.y.rank`", "17 x 10"]),
+    (
+        "compressor",
+        r#"{"kind": "low-rank", "rank": 1, "factors": {"kind": "low-rank", "rank": 1}}"#,
+        &["`compressor.factors.kind`", "low-rank"],
+    ),
+    ("feedback", r#"{"kind": "residul"}"#, &["`feedback.kind`", "did you mean \"residual\"?"]),
+    ("feedback", r#"{"kind": "ef21"}"#, &["`feedback.kind`", "c-soba", "none, residual"]),
+    ("feedback", r#"{"kind": "residual", "eta": 1}"#, &["`feedback.eta`", "unknown key"]),
+    ("downlink", r#"{"kind": "dens"}"#, &["`downlink", "dens"]),
+    ("downlink", r#"{"kind": "difference"}"#, &["`downlink", "compressor"]),
+    (
+        "downlink",
+        r#"{"kind": "difference", "compressor": {"kind": "low-rank", "rank": 1}}"#,
+        &["`downlink.compressor.kind`", "low-rank"],
+    ),
+    ("wire.link_gbit", "0", &["`wire.link_gbit`", "above 0"]),
+    ("wire", r#"{"collective": "ring"}"#, &["`wire.collective`", "ring", "segments"]),
+    ("wire", r#"{"collective": "segments"}"#, &["`wire.collective`", "cannot be summed", "shared"]),
+];
+
 /// Key, value, and further words of the message about a run on images. Empty: the key is removed.
 const ON_IMAGES: &[(&str, &str, &[&str])] = &[
     ("iteratons", "5", &["`iteratons`", "did you mean \"iterations\"?"]),
@@ -127,7 +161,10 @@ const ON_QUADRATIC: &[(&str, &str, &[&str])] = &[
 #[test]
 fn bad_keys_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (config, cases) in [(mnist_small(), ON_IMAGES), (quadratic(), ON_QUADRATIC)] {
+    let mut c_soba = mnist_small();
+    c_soba["algorithm"]["kind"] = json!("c-soba");
+    let all = [(mnist_small(), ON_IMAGES), (quadratic(), ON_QUADRATIC), (c_soba, ON_TRAVEL)];
+    for (config, cases) in all {
         for (i, (key, value, words)) in cases.iter().enumerate() {
             let path = write(folder.path(), &changed(&config, key, value));
             refused(folder.path(), &["check", text(&path)], &[ALONE], 2, words);

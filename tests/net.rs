@@ -1,0 +1,251 @@
+//! The patterns over packets by themselves: two rounds of low rank, the ways down, replicated servers.
+
+mod common;
+
+use serde_json::{Value, json};
+
+use common::{alone, distance, links, normal, on_ranks, setting};
+use sobaya::compressors::{self, Coder, Site};
+use sobaya::net::{Collective, Downlink, Links, Net, NetError, contraction};
+use sobaya::problems::{Draw, Losses};
+use sobaya::vars::{Dims, Layout, Vars};
+
+const WORKERS: usize = 4;
+const ROWS: usize = 12;
+const COLUMNS: usize = 7;
+
+/// x is a matrix of 12 x 7 and one of 5 x 6, y and z are short.
+fn layout() -> Layout {
+    Layout::new([[ROWS, COLUMNS], [5, 6]])
+}
+
+fn dims() -> Dims {
+    Dims { upper: layout().dim(), lower: 4 }
+}
+
+fn identity() -> Value {
+    json!({ "kind": "identity" })
+}
+
+/// Links whose x travels in two rounds.
+fn low_rank(rank: usize, feedback: &str) -> Links<f64> {
+    let all = [(); 3].map(|()| identity());
+    let mut links = links::<f64>(&all, &json!({ "kind": feedback }), dims(), 0..WORKERS);
+    let config = json!({ "kind": "low-rank", "rank": rank, "factors": identity() });
+    let coder: Coder<f64> = *compressors::coders()
+        .build(&config, Site::new(&layout()))
+        .expect("matrices of more rows and columns than the rank");
+    links.up[0].coder = coder;
+    links
+}
+
+/// Worker i's x: a sum of `rank` outer products in each matrix; the left factors are common to all.
+fn matrices(rank: u32) -> Vec<Vec<f64>> {
+    let worker = |i: u32| {
+        let mut x = vec![];
+        for (m, &[rows, columns]) in layout().matrices().iter().enumerate() {
+            let mut matrix = vec![0.0; rows * columns];
+            for r in 0..rank {
+                let left: Vec<f64> = normal(rows, 100 + 10 * r + m as u32);
+                let right: Vec<f64> = normal(columns, 200 + 50 * i + 10 * r + m as u32);
+                for (j, entry) in matrix.iter_mut().enumerate() {
+                    *entry += left[j / columns] * right[j % columns];
+                }
+            }
+            x.extend(matrix);
+        }
+        x
+    };
+    (0..WORKERS as u32).map(worker).collect()
+}
+
+fn mean(all: &[Vec<f64>]) -> Vec<f64> {
+    (0..all[0].len()).map(|j| all.iter().map(|v| v[j]).sum::<f64>() / all.len() as f64).collect()
+}
+
+/// D^ of x by iteration, where every worker's direction stays what it is.
+fn estimates(links: Links<f64>, directions: &[Vec<f64>], iterations: u64) -> Vec<Vec<f64>> {
+    let comm = &mut alone();
+    let mut net = Net::new(comm, setting(WORKERS, dims()), links);
+    let (server, mut copy) = (Vars::zeros(dims()), Vars::zeros(dims()));
+    let mut compute = |draw: Draw, v: &mut Vars<f64>| {
+        v.as_mut_slice().fill(0.0);
+        v.split_mut().0.copy_from_slice(&directions[draw.worker]);
+        Ok(Losses::default())
+    };
+    let mut all = vec![];
+    for k in 0..iterations {
+        net.publish(k, &server, &mut copy).expect("the only rank");
+        let estimate = net.mean_at_server(k, &mut compute).expect("the only rank");
+        all.push(estimate.expect("the only rank is the server").x().to_vec());
+    }
+    all
+}
+
+#[test]
+fn low_rank_recovers_matrices_of_that_rank_at_once() {
+    for rank in [1, 2, 3] {
+        let directions = matrices(rank);
+        let found = estimates(low_rank(rank as usize, "none"), &directions, 3);
+        for (k, found) in found.iter().enumerate() {
+            let off = distance(found, &mean(&directions));
+            assert!(off < 1e-10, "rank {rank}, iteration {k}: {off:e}");
+        }
+    }
+}
+
+#[test]
+fn low_rank_projects_and_its_warm_start_finds_the_best_subspace() {
+    let directions = matrices(4);
+    let mean = mean(&directions);
+    let found = estimates(low_rank(1, "none"), &directions, 60);
+    let off: Vec<f64> = found.iter().map(|found| distance(found, &mean)).collect();
+    assert!(off.iter().all(|&off| off <= 1.0), "a projection adds nothing: {off:?}");
+    // Power iterations never turn away from the best line.
+    assert!(off.windows(2).skip(1).all(|pair| pair[1] <= pair[0] + 1e-12), "{off:?}");
+    assert!(off[59] < 0.95 * off[0], "{} to {}", off[0], off[59]);
+}
+
+#[test]
+fn residuals_bring_what_low_rank_leaves_out() {
+    let directions = matrices(4);
+    let expected = mean(&directions);
+    let found = estimates(low_rank(1, "residual"), &directions, 400);
+    let average = mean(&found);
+    let off = distance(&average, &expected);
+    assert!(off < 0.05, "after 400 iterations the sum of what was sent is off by {off}");
+}
+
+#[test]
+fn directions_that_are_zero_do_not_end_the_power_iteration() {
+    let directions = matrices(2);
+    let comm = &mut alone();
+    let mut net = Net::new(comm, setting(WORKERS, dims()), low_rank(2, "none"));
+    let (server, mut copy) = (Vars::zeros(dims()), Vars::zeros(dims()));
+    for k in 0..6 {
+        net.publish(k, &server, &mut copy).expect("the only rank");
+        let compute = |draw: Draw, v: &mut Vars<f64>| {
+            v.as_mut_slice().fill(0.0);
+            if k % 2 == 1 {
+                v.split_mut().0.copy_from_slice(&directions[draw.worker]);
+            }
+            Ok(Losses::default())
+        };
+        let found = net.mean_at_server(k, compute).expect("the only rank").expect("the server");
+        if k % 2 == 1 {
+            assert!(distance(found.x(), &mean(&directions)) < 1e-10, "iteration {k}");
+        } else {
+            assert!(found.x().iter().all(|&v| v == 0.0), "iteration {k}");
+        }
+    }
+}
+
+fn with_difference(config: &Value) -> Links<f64> {
+    let all = [(); 3].map(|()| identity());
+    let mut links = links::<f64>(&all, &json!({ "kind": "none" }), dims(), 0..WORKERS);
+    links.down = Downlink::Difference(dims().blocks().map(|dim| {
+        let compressor = common::compressor::<f64>(config, dim);
+        let gain = contraction(compressor.bound());
+        (compressor, gain)
+    }));
+    links
+}
+
+#[test]
+fn a_compressed_way_down_catches_up_with_the_server() {
+    for config in [
+        json!({ "kind": "top-k", "ratio": 0.2 }),
+        json!({ "kind": "rand-k", "ratio": 0.2 }),
+        json!({ "kind": "dithering" }),
+        json!({ "kind": "sign" }),
+    ] {
+        let comm = &mut alone();
+        let mut net = Net::new(comm, setting(WORKERS, dims()), with_difference(&config));
+        let mut server = Vars::<f64>::zeros(dims());
+        server.as_mut_slice().copy_from_slice(&normal::<f64>(dims().total(), 1));
+        let mut copy = Vars::zeros(dims());
+        let mut off = vec![];
+        for k in 0..200 {
+            net.publish(k, &server, &mut copy).expect("the only rank");
+            off.push(distance(copy.as_slice(), server.as_slice()));
+        }
+        assert!(off[199] < 1e-3 && off[199] < off[0], "{config}: {} to {}", off[0], off[199]);
+        let dense = (dims().total() * 8 * WORKERS * 200) as u64;
+        assert!(net.traffic().download_bytes < dense, "{config}");
+    }
+}
+
+#[test]
+fn every_rank_has_the_copy_of_the_root() {
+    let top_k = json!({ "kind": "top-k", "ratio": 0.2 });
+    let copies = on_ranks(3, |comm| {
+        let mut net = Net::new(comm, setting(WORKERS, dims()), with_difference(&top_k));
+        let mut server = Vars::<f64>::zeros(dims());
+        let mut copy = Vars::zeros(dims());
+        for k in 0..20 {
+            // Only the root's is looked at.
+            server.as_mut_slice().copy_from_slice(&normal::<f64>(dims().total(), k as u32));
+            net.publish(k, &server, &mut copy).expect("no rank is gone");
+        }
+        copy
+    });
+    assert!(copies.iter().all(|copy| copy.hash() == copies[0].hash()));
+    assert!(copies[0].as_slice().iter().any(|&v| v != 0.0));
+}
+
+fn replicated(collective: Collective) -> Links<f64> {
+    let all = [(); 3].map(|()| identity());
+    let links = links::<f64>(&all, &json!({ "kind": "none" }), dims(), 0..WORKERS);
+    Links { down: Downlink::Sum, collective, ..links }
+}
+
+#[test]
+fn ranks_that_drift_apart_are_told() {
+    let results = on_ranks(3, |comm| {
+        let rank = comm.rank();
+        let mut net = Net::new(comm, setting(WORKERS, dims()), replicated(Collective::Star));
+        let mut server = Vars::<f64>::zeros(dims());
+        let mut shown = Vars::zeros(dims());
+        net.show(0, &server, &mut shown).expect("all ranks hold zeros");
+        server.as_mut_slice()[3] = if rank == 1 { 1e-300 } else { 0.0 };
+        net.show(1, &server, &mut shown)
+    });
+    for result in results {
+        assert!(matches!(result, Err(NetError::Apart { iteration: 1, rank: 1 })), "{result:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_fails_ends_every_way() {
+    let ways: [fn() -> Links<f64>; 5] = [
+        || with_difference(&json!({ "kind": "sign" })),
+        || replicated(Collective::Star),
+        || replicated(Collective::Segments),
+        || low_rank(2, "none"),
+        || low_rank(2, "residual"),
+    ];
+    for (way, links) in ways.into_iter().enumerate() {
+        // The last rank's worker has a direction that is not finite in iteration 2.
+        let results = on_ranks(3, |comm| {
+            let links = links();
+            let mut net = Net::new(comm, setting(WORKERS, dims()), links);
+            let (server, mut copy) = (Vars::zeros(dims()), Vars::zeros(dims()));
+            (0..5).try_for_each(|k| {
+                net.publish(k, &server, &mut copy)?;
+                let compute = |draw: Draw, v: &mut Vars<f64>| {
+                    v.as_mut_slice().fill(1.0);
+                    if k == 2 && draw.worker == WORKERS - 1 {
+                        v.as_mut_slice()[5] = f64::NAN;
+                    }
+                    Ok(Losses::default())
+                };
+                net.mean_at_server(k, compute).map(|_| ())
+            })
+        });
+        let Err(NetError::Worker(words)) = &results[0] else { panic!("way {way}: {results:?}") };
+        assert!(words.starts_with("rank 2, worker 3, iteration 2: "), "way {way}: {words}");
+        for other in &results[1..] {
+            assert!(matches!(other, Err(NetError::Elsewhere)), "way {way}: {other:?}");
+        }
+    }
+}
