@@ -5,7 +5,7 @@
 //! down with the next iterate: the start of the next power iteration.
 
 use super::frame::{self, Envelope, FAILED};
-use super::link::{Links, down_key, stream};
+use super::link::{Links, Uplink, down_key, stream};
 use super::{Net, NetError, Phase, overflow};
 use crate::compressors::{Coder, LowRank, NotFinite};
 use crate::key::{Key, Stream};
@@ -179,31 +179,27 @@ impl<F: Scalar> Net<'_, F> {
         let wrong = |source| NetError::Decode { worker, iteration: k, source };
         let place = worker - self.hosted().start;
         let key = self.second_key(worker, k, block);
-        let gain = F::lit(self.links.up[block as usize].gain);
-        let mut up = std::mem::take(&mut self.up);
-        let start = up.len();
-        let Some((coder, state)) = self.low_rank(block) else { return Ok(()) };
-        let vector = std::mem::take(&mut state.vectors[place]);
-        coder.multiply_transposed(&vector, &state.left, &mut state.right);
-        let encoded = coder.right.encode(&state.right, key, &mut up);
-        self.up = up;
-        encoded.map_err(|source| NetError::Worker(overflow(block, source)))?;
-        let (packet, _) = Packet::split(&self.up[start..]).map_err(wrong)?;
-        let links = &mut self.links;
-        let (Coder::LowRank(coder), Some(state)) =
-            (&mut links.up[block as usize].coder, &mut self.factors[block as usize])
+        let Self { links, factors, up, .. } = self;
+        let Uplink { coder: Coder::LowRank(coder), gain, .. } = &mut links.up[block as usize]
         else {
             return Ok(());
         };
-        state.right.fill(F::zero());
-        coder.right.decode_add(packet, key, F::one(), &mut state.right).map_err(wrong)?;
+        let Some(Factors { left, right, vectors, .. }) = &mut factors[block as usize] else {
+            return Ok(());
+        };
+        let start = up.len();
+        coder.multiply_transposed(&vectors[place], left, right);
+        (coder.right.encode(right, key, up))
+            .map_err(|source| NetError::Worker(overflow(block, source)))?;
+        let (packet, _) = Packet::split(&up[start..]).map_err(wrong)?;
+        right.fill(F::zero());
+        coder.right.decode_add(packet, key, F::one(), right).map_err(wrong)?;
+        let gain = F::lit(*gain);
         let mut sent = |scale: F, out: &mut [F]| {
-            coder.add_product(scale * gain, &state.left, &state.right, out);
+            coder.add_product(scale * gain, left, right, out);
             Ok(())
         };
-        links.feedback.follow(worker, block, &vector, Some(&mut sent)).map_err(wrong)?;
-        state.vectors[place] = vector;
-        Ok(())
+        links.feedback.follow(worker, block, &vectors[place], Some(&mut sent)).map_err(wrong)
     }
 
     /// At the root: mean_i c_i = P (mean_i Q~_i)' from the gathered right factors.

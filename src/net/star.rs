@@ -2,6 +2,7 @@
 //! sums come down by one broadcast.
 
 use super::frame::{self, FAILED};
+use super::link::down_key;
 use super::{Net, NetError, Phase};
 use crate::compressors::{Coder, Compressor, Dense};
 use crate::packet::{DecodeError, Packet};
@@ -135,7 +136,7 @@ impl<F: Scalar> Net<'_, F> {
                 self.sums.write(block, &mut self.down);
             } else if self.is_replicated() {
                 let mean = self.mean.block(block);
-                let key = super::link::down_key(self.setting.seed, k, block, 0);
+                let key = down_key(self.setting.seed, k, block, 0);
                 let mut dense = Dense { dim: mean.len() };
                 if dense.encode(mean, key, &mut self.down).is_err() {
                     self.call_off(k)?;
