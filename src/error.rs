@@ -88,7 +88,7 @@ impl Error {
                 | Self::Diverged { .. }
                 | Self::LowerLevel { .. }
                 | Self::Launcher(_)
-                | Self::Net(NetError::Worker(_) | NetError::Elsewhere)
+                | Self::Net(NetError::Worker(_) | NetError::Elsewhere | NetError::Apart { .. })
         )
     }
 

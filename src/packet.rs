@@ -14,7 +14,7 @@ pub const HEADER: usize = 16;
 /// First byte of every packet.
 pub const MAGIC: u8 = 0xb5;
 /// Layout, generators and samplers.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// A packet or payload that is not what the receiver was promised.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -282,6 +282,14 @@ fn packets_tell_everything<F: Scalar>(compressors: &[Value; 3], feedback: &Value
             assert_eq!(bits(&expected), bits(found), "{case}: D^ of {} at {k}", block.name());
         }
     }
+    for listing in listings {
+        // Equal but for rounding: the server adds up means, the workers what they sent.
+        for (j, m) in listing.server.iter().enumerate() {
+            let sum: f64 = listing.memories.iter().map(|memory| memory[j].wide()).sum();
+            let off = (sum / WORKERS as f64 - m.wide()).abs();
+            assert!(off < 1e3 * F::epsilon().wide() * (1.0 + m.wide().abs()), "{case}: {off}");
+        }
+    }
 }
 
 /// Every registered feedback, and a rate of the user's own.

@@ -5,8 +5,9 @@ mod common;
 use serde_json::{Value, json};
 
 use common::{alone, distance, links, normal, on_ranks, setting};
+use sobaya::comm::{Comm, CommError, Cost, Messages};
 use sobaya::compressors::{self, Coder, Site};
-use sobaya::net::{Collective, Downlink, Links, Net, NetError, contraction};
+use sobaya::net::{Collective, Downlink, Links, Net, NetError, PHASES};
 use sobaya::problems::{Draw, Losses};
 use sobaya::vars::{Dims, Layout, Vars};
 
@@ -29,9 +30,14 @@ fn identity() -> Value {
 
 /// Links whose x travels in two rounds.
 fn low_rank(rank: usize, feedback: &str) -> Links<f64> {
+    low_rank_by(rank, feedback, &identity())
+}
+
+/// The same with factors coded by this compressor.
+fn low_rank_by(rank: usize, feedback: &str, factors: &Value) -> Links<f64> {
     let all = [(); 3].map(|()| identity());
     let mut links = links::<f64>(&all, &json!({ "kind": feedback }), dims(), 0..WORKERS);
-    let config = json!({ "kind": "low-rank", "rank": rank, "factors": identity() });
+    let config = json!({ "kind": "low-rank", "rank": rank, "factors": factors });
     let coder: Coder<f64> = *compressors::coders()
         .build(&config, Site::new(&layout()))
         .expect("matrices of more rows and columns than the rank");
@@ -110,10 +116,17 @@ fn low_rank_projects_and_its_warm_start_finds_the_best_subspace() {
 fn residuals_bring_what_low_rank_leaves_out() {
     let directions = matrices(4);
     let expected = mean(&directions);
-    let found = estimates(low_rank(1, "residual"), &directions, 400);
-    let average = mean(&found);
-    let off = distance(&average, &expected);
-    assert!(off < 0.05, "after 400 iterations the sum of what was sent is off by {off}");
+    // Codes that are random, unbiased, with a variance well above one, too: their gain must hold.
+    for (factors, most) in [
+        (identity(), 0.05),
+        (json!({ "kind": "dithering", "rounding": "nearest" }), 0.05),
+        (json!({ "kind": "ternary" }), 0.2),
+        (json!({ "kind": "rand-k", "ratio": 0.25 }), 0.2),
+    ] {
+        let found = estimates(low_rank_by(1, "residual", &factors), &directions, 1000);
+        let off = distance(&mean(&found), &expected);
+        assert!(off < most, "{factors}: the mean of what was sent is off by {off}");
+    }
 }
 
 #[test]
@@ -145,7 +158,7 @@ fn with_difference(config: &Value) -> Links<f64> {
     let mut links = links::<f64>(&all, &json!({ "kind": "none" }), dims(), 0..WORKERS);
     links.down = Downlink::Difference(dims().blocks().map(|dim| {
         let compressor = common::compressor::<f64>(config, dim);
-        let gain = contraction(compressor.bound());
+        let gain = compressor.bound().contraction();
         (compressor, gain)
     }));
     links
@@ -247,5 +260,80 @@ fn a_worker_that_fails_ends_every_way() {
         for other in &results[1..] {
             assert!(matches!(other, Err(NetError::Elsewhere)), "way {way}: {other:?}");
         }
+    }
+}
+
+/// Counts the bytes of every collective.
+struct Counted<'c> {
+    comm: &'c mut dyn Comm,
+    /// Of every gather's messages at the root, and of every broadcast.
+    gathered: Vec<u64>,
+    broadcast: Vec<u64>,
+}
+
+impl Comm for Counted<'_> {
+    fn rank(&self) -> usize {
+        self.comm.rank()
+    }
+    fn ranks(&self) -> usize {
+        self.comm.ranks()
+    }
+    fn gather(&mut self, mine: &[u8], inbox: &mut Messages) -> Result<Cost, CommError> {
+        let cost = self.comm.gather(mine, inbox)?;
+        self.gathered.push(inbox.bytes().len() as u64);
+        Ok(cost)
+    }
+    fn broadcast(&mut self, message: &mut Vec<u8>) -> Result<Cost, CommError> {
+        let cost = self.comm.broadcast(message)?;
+        self.broadcast.push(message.len() as u64);
+        Ok(cost)
+    }
+    fn exchange(
+        &mut self,
+        outgoing: &Messages,
+        lengths: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        self.comm.exchange(outgoing, lengths, incoming)
+    }
+}
+
+#[test]
+fn traffic_is_what_the_collectives_carried_but_for_envelopes_and_reports() {
+    let envelope = 16;
+    let scalars = 16 + 4 * PHASES as u64 + 16 * WORKERS as u64;
+    let top_k = json!({ "kind": "top-k", "ratio": 0.2 });
+    // Links, and the gathers and broadcasts of an iteration.
+    let ways: [(Links<f64>, usize, usize); 4] = [
+        (low_rank(2, "residual"), 2, 2),
+        (low_rank_by(1, "residual", &json!({ "kind": "dithering" })), 2, 2),
+        (with_difference(&top_k), 1, 1),
+        (replicated(Collective::Star), 1, 1),
+    ];
+    let directions = matrices(3);
+    for (way, (links, gathers, broadcasts)) in ways.into_iter().enumerate() {
+        let mut comm = alone();
+        let mut comm = Counted { comm: &mut comm, gathered: vec![], broadcast: vec![] };
+        let mut net = Net::new(&mut comm, setting(WORKERS, dims()), links);
+        let (server, mut copy) = (Vars::zeros(dims()), Vars::zeros(dims()));
+        let iterations = 5;
+        for k in 0..iterations {
+            net.publish(k, &server, &mut copy).expect("the only rank");
+            let compute = |draw: Draw, v: &mut Vars<f64>| {
+                v.as_mut_slice().fill(1.0);
+                v.split_mut().0.copy_from_slice(&directions[draw.worker]);
+                Ok(Losses::default())
+            };
+            net.mean_at_server(k, compute).expect("the only rank");
+        }
+        let traffic = net.traffic();
+        drop(net);
+        let counts = (comm.gathered.len() as u64, comm.broadcast.len() as u64);
+        assert_eq!(counts, (gathers as u64 * iterations, broadcasts as u64 * iterations));
+        let gathered = comm.gathered.iter().sum::<u64>();
+        let up = gathered - counts.0 * envelope - iterations * scalars;
+        assert_eq!(traffic.upload_bytes, up, "way {way}");
+        let down = comm.broadcast.iter().sum::<u64>() - counts.1 * envelope;
+        assert_eq!(traffic.download_bytes, down * WORKERS as u64, "way {way}");
     }
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! With residual feedback (EF14) what was not sent is added to the next direction and any compressor
-//! that contracts will do. Without, it requires unbiased compressors for its guarantee. On heterogeneous workers it stalls where the D_i
-//! do not vanish although their mean does.
+//! that contracts will do. Without, it requires unbiased compressors for its guarantee, and on
+//! heterogeneous workers it stalls where the D_i do not vanish although their mean does.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -10,8 +10,8 @@
 //!            broadcast (x+, y+, z+)
 //! ```
 //!
-//! With the identity this is MA-SOBA (Chen, Xiao, Balasubramanian, JMLR 2024). Requires unbiased
-//! compressors for its guarantee.
+//! With the identity this is MA-SOBA (Chen, Xiao, Balasubramanian, JMLR 2024). Without feedback it
+//! requires unbiased compressors for its guarantee; with residual feedback any that contracts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -86,18 +86,18 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let _ = writeln!(out, "memory of the largest of {ranks} ranks   {}", bytes(largest));
     let _ = writeln!(
         out,
-        "upload a worker and iteration        {} ({:.2} times less than uncompressed)",
+        "upload a worker and iteration    <=  {} ({:.2} times less than uncompressed)",
         bytes(costs.upload as u64),
         dense as f64 / costs.upload
     );
     let _ = writeln!(
         out,
-        "upload of the run, all workers       {}",
+        "upload of the run, all workers   <=  {}",
         bytes(of_run(costs.upload) as u64)
     );
     let _ = writeln!(
         out,
-        "download a worker and iteration      {} ({:.2} times less than uncompressed)",
+        "download a worker and iteration  <=  {} ({:.2} times less than uncompressed)",
         bytes(costs.download as u64),
         dense as f64 / costs.download
     );

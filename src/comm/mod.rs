@@ -19,9 +19,12 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The workers of a rank. Blocks ascend with the rank, so rank order is worker order.
+    /// The workers of a rank. Blocks ascend with the rank, so rank order is worker order; the first
+    /// ranks have one more where they cannot be equal: what rank 0 hosts need not travel.
     pub fn hosted(&self, rank: usize) -> Range<usize> {
-        rank * self.workers / self.ranks..(rank + 1) * self.workers / self.ranks
+        let start =
+            |rank: usize| rank * (self.workers / self.ranks) + rank.min(self.workers % self.ranks);
+        start(rank)..start(rank + 1)
     }
 }
 

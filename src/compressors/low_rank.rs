@@ -8,9 +8,15 @@
 //!
 //! M_i [rows x columns] is one matrix of the vector that worker i compresses, Q [columns x rank] the
 //! right factor of the iteration before (one warm power iteration), P [rows x rank]. The factors of
-//! all matrices of a variable travel together, coded by an ordinary compressor. With exact factors
-//! C(M_i) is an orthogonal projection of M_i: the error is never larger than M_i, but no share of it
-//! is guaranteed; error feedback is needed.
+//! all matrices of a variable travel together, coded by an ordinary compressor; P is made a basis
+//! again after its code, and Q's code Q~_i is scaled to contract. The columns of P being orthonormal,
+//!
+//! ```text
+//! |M_i - P Q~_i'|^2 = |M_i - P Q_i'|^2 + |Q_i - Q~_i|^2 <= |M_i|^2
+//! ```
+//!
+//! (in the mean, for a random code): nothing is added to the error, but no share of it is guaranteed
+//! to go. Error feedback is needed.
 //!
 //! This file has the mathematics; who sends what when is `net/low_rank.rs`.
 
@@ -21,7 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Coder, CoderKind, Compressor, Site, registry};
+use super::{Coder, CoderFacts, CoderKind, Compressor, Site, registry, resolve_unshared};
 use crate::config::KeyError;
 use crate::key::Key;
 use crate::registry::Kind;
@@ -50,12 +56,14 @@ impl Kind for LowRankKind {
     const SOURCE: &'static str = "Vogels, Karimireddy, Jaggi, NeurIPS 2019";
 
     fn check(&self) -> Result<(), KeyError> {
-        let resolve = registry().resolve(&self.factors);
+        let resolve = resolve_unshared(&self.factors);
         resolve.map(|_| ()).map_err(|e| e.below("factors"))
     }
 }
 
 impl CoderKind for LowRankKind {
+    const FACTS: CoderFacts = CoderFacts { two_rounds: true };
+
     fn build<F: Scalar>(&self, site: Site<'_>) -> Result<Coder<F>, KeyError> {
         let (rank, layout) = (self.rank.get() as usize, site.layout);
         if let Some([rows, columns]) =
@@ -74,9 +82,11 @@ impl CoderKind for LowRankKind {
             let built = registry().build(&self.factors, Site { layout: side, ..site });
             built.map_err(|e| e.below("factors"))
         };
+        let right = coder(&side(1))?;
         Ok(Coder::LowRank(LowRank {
             left: coder(&side(0))?,
-            right: coder(&side(1))?,
+            right_gain: F::lit(right.bound().contraction()),
+            right,
             left_dim: side(0).dim(),
             right_dim: side(1).dim(),
             rank,
@@ -92,6 +102,8 @@ pub struct LowRank<F> {
     pub left: Box<dyn Compressor<F>>,
     /// Codes Q.
     pub right: Box<dyn Compressor<F>>,
+    /// What Q's code is multiplied by, so that it contracts. P's needs nothing: it becomes a basis.
+    pub right_gain: F,
     /// Length of P over all matrices.
     pub left_dim: usize,
     /// Length of Q over all matrices.

@@ -17,6 +17,8 @@ mod support;
 mod ternary;
 mod top_k;
 
+use serde_json::Value;
+
 use crate::config::KeyError;
 use crate::key::Key;
 use crate::packet::{DecodeError, Packet};
@@ -38,16 +40,16 @@ pub enum Bound {
     },
     /// E|C(v) - v|^2 <= (1 - delta) |v|^2.
     Contractive {
-        /// In (0, 1].
+        /// In [0, 1]; 0 promises no more than that nothing is added to the error.
         delta: f64,
     },
 }
 
 impl Bound {
-    /// The rate delta at which an error-feedback memory follows: m += delta C(D - m).
-    /// For an unbiased C, C/(1 + omega) is contractive with delta = 1/(1 + omega); a contractive C
-    /// is applied in full (EF21: Richtarik, Sokolov, Fatkhullin, NeurIPS 2021).
-    pub fn memory_rate(self) -> f64 {
+    /// The factor with which C contracts: 1/(1 + omega) for an unbiased C, since C/(1 + omega) is
+    /// contractive with delta = 1/(1 + omega); 1 for a contractive C. It is also the rate at which
+    /// the memories of error feedback may follow (DIANA; EF21).
+    pub fn contraction(self) -> f64 {
         match self {
             Self::Unbiased { omega } => 1.0 / (1.0 + omega),
             Self::Contractive { .. } => 1.0,
@@ -174,16 +176,25 @@ impl<F: Scalar> Coder<F> {
 /// The family of all that may stand under the config key `compressor`.
 pub struct Coders;
 
+/// What the plan must know of a kind of coder.
+#[derive(Clone, Copy, Debug)]
+pub struct CoderFacts {
+    /// It needs the server between two rounds, and feedback.
+    pub two_rounds: bool,
+}
+
 impl Family for Coders {
     type Of<F: Scalar> = Coder<F>;
     type Context<'a, F: Scalar> = Site<'a>;
     type Error = KeyError;
-    type Facts = ();
+    type Facts = CoderFacts;
     const WORD: &'static str = "compressor";
 }
 
 /// A kind of coder: its parameters and how to build it.
 trait CoderKind: Kind {
+    const FACTS: CoderFacts = CoderFacts { two_rounds: false };
+
     fn build<F: Scalar>(&self, site: Site<'_>) -> Result<Coder<F>, KeyError>;
 }
 
@@ -195,7 +206,7 @@ impl<K: CompressorKind> CoderKind for K {
 
 fn coder<K: CoderKind>() -> Entry<Coders> {
     Entry::new::<K>(
-        (),
+        K::FACTS,
         |value, site| Ok(Box::new(parameters::<K>(value)?.build(site)?)),
         |value, site| Ok(Box::new(parameters::<K>(value)?.build(site)?)),
     )
@@ -235,6 +246,22 @@ pub fn registry() -> Registry<Compressors> {
 /// The compressors that a composition may wrap.
 fn inner_registry() -> Registry<Compressors> {
     Registry(entries!(entry))
+}
+
+/// Refuses `"shared": true` where nobody sums packets.
+fn refuse_shared(config: &Value) -> Result<(), KeyError> {
+    if config["shared"] != true {
+        return Ok(());
+    }
+    let problem = "packets are not summed here, so a support that all workers share has no use; \
+                   remove this key";
+    Err(KeyError::value("shared", problem.into()))
+}
+
+/// The resolved compressor of a place where packets are not summed.
+pub fn resolve_unshared(config: &Value) -> Result<Value, KeyError> {
+    refuse_shared(config)?;
+    registry().resolve(config)
 }
 
 /// K = max(1, round(ratio d)).

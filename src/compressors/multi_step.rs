@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rand_k::RandK;
-use super::{Bound, Compressor, CompressorKind, NotFinite, Site, inner_registry, kept};
+use super::{
+    Bound, Compressor, CompressorKind, NotFinite, Site, inner_registry, kept, refuse_shared,
+};
 use crate::config::KeyError;
 use crate::key::Key;
 use crate::packet::{self, DecodeError, HEADER, Header, Packet};
@@ -98,7 +100,7 @@ impl Kind for MultiStep {
             Bound::Unbiased { .. } if self.supports == Supports::Disjoint => {
                 self.inner_rand_k().map(drop)
             }
-            Bound::Unbiased { .. } => Ok(()),
+            Bound::Unbiased { .. } => refuse_shared(&self.inner).map_err(|e| e.below("inner")),
             Bound::Contractive { .. } => Err(KeyError::value(
                 "inner.kind",
                 "a biased compressor cannot be wrapped: the rounds' mean would not be v; \
@@ -135,10 +137,7 @@ struct Encoder<F> {
 
 impl<F: Scalar> Encoder<F> {
     fn inner_omega(&self) -> f64 {
-        match self.inner.bound() {
-            Bound::Unbiased { omega } => omega,
-            Bound::Contractive { delta } => 1.0 / delta - 1.0,
-        }
+        1.0 / self.inner.bound().contraction() - 1.0
     }
 
     /// s^R.

@@ -14,8 +14,8 @@ pub fn schema() -> Value {
     let problem = crate::problems::registry().schema(&mut generator).to_value();
     let algorithm = crate::algorithms::registry().schema(&mut generator).to_value();
     let mut schema = generator.into_root_schema_for::<Written>().to_value();
-    let every = json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000, "default": 1,
-        "description": "Sent in every so-manieth iteration; needs feedback." });
+    let every = json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000_000, "default": 1,
+        "description": "Sent in every N-th iteration; needs feedback." });
     for kind in compressor["oneOf"].as_array_mut().into_iter().flatten() {
         kind["properties"]["every"] = every.clone();
     }

@@ -4,12 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{KeyError, Positive};
+use super::{Count, KeyError, Positive, parse};
 use crate::algorithms::AlgorithmFacts;
 use crate::compressors::{self, Bound, Coder, Site};
-use crate::feedback::{self, FeedbackFacts};
+use crate::feedback::{self, Needs};
 use crate::net::Collective;
-use crate::registry::Registry;
 use crate::vars::{Block, Layout};
 
 /// Key `wire`.
@@ -30,19 +29,25 @@ impl Default for Wire {
 }
 
 /// Key `downlink`: what comes down to the workers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+// Empty braces: only then are unknown keys refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Downlink {
     /// The server's iterate, uncompressed.
-    #[default]
-    Dense,
+    Dense {},
     /// The compressed difference between the server's iterate and the workers' copy.
     Difference {
         /// One compressor for x, y and z, or {"x": .., "y": .., "z": ..}.
         compressor: Value,
     },
     /// The sums of the workers' packets: every rank makes the server's step.
-    Sum,
+    Sum {},
+}
+
+impl Default for Downlink {
+    fn default() -> Self {
+        Self::Dense {}
+    }
 }
 
 /// These keys as written.
@@ -60,7 +65,7 @@ pub struct Written<'a> {
 pub struct Travel {
     /// Resolved objects of the compressor registry for x, y and z.
     pub compressors: [Value; 3],
-    /// x, y and z are sent in every so-manieth iteration.
+    /// x, y and z are sent in every N-th iteration, N for each.
     pub every: [u64; 3],
     /// Resolved object of the feedback registry.
     pub feedback: Value,
@@ -92,10 +97,10 @@ impl Travel {
         let (compressors, every) = uplinks(written.compressor, name, facts)?;
         let feedback = feedback_of(written.feedback, name, facts)?;
         let downlink = match written.downlink {
-            Downlink::Dense => DownlinkPlan::Dense,
-            Downlink::Sum => DownlinkPlan::Sum,
+            Downlink::Dense {} => DownlinkPlan::Dense,
+            Downlink::Sum {} => DownlinkPlan::Sum,
             Downlink::Difference { compressor } => DownlinkPlan::Difference(
-                per_variable(compressor, &compressors::registry())
+                per_variable(compressor, compressors::resolve_unshared)
                     .map_err(|e| e.below("downlink.compressor"))?,
             ),
         };
@@ -103,7 +108,14 @@ impl Travel {
         travel.check()?;
         let feedback = feedback::registry().facts(&travel.feedback);
         let biased = travel.compressors.iter().any(|c| !promises(c).is_some_and(is_unbiased));
-        if feedback == FeedbackFacts::Open && biased {
+        if feedback.averages && algorithm["theta"].as_f64().is_some_and(|theta| theta < 1.0) {
+            notices.push(format!(
+                "feedback: {} averages at the workers, and theta averages once more; set \
+                 algorithm.theta to 1 to average once",
+                travel.feedback["kind"]
+            ));
+        }
+        if feedback.needs == Needs::Open && biased {
             notices.push(format!(
                 "compressor: a biased compressor under {name} without feedback has no guarantee; \
                  ef-soba, or \"feedback\": {{\"kind\": \"residual\"}}, corrects the bias",
@@ -120,7 +132,7 @@ impl Travel {
             let (compressor, name) = (&self.compressors[block as usize], block.name());
             let promise = promises(compressor);
             let refuse = |key: &str, problem: String| Err(KeyError::value(key, problem));
-            if facts == FeedbackFacts::Unbiased && !promise.is_some_and(is_unbiased) {
+            if facts.needs == Needs::Unbiased && !promise.is_some_and(is_unbiased) {
                 let problem = format!(
                     "{kind} needs unbiased compressors, and {} of {name} is biased; use \"memory\", \
                      \"ef21\" or \"econtrol\"",
@@ -128,13 +140,20 @@ impl Travel {
                 );
                 return refuse("feedback.kind", problem);
             }
-            if facts == FeedbackFacts::Open && self.every[block as usize] > 1 {
+            let two_rounds = compressors::coders().facts(compressor).two_rounds;
+            if two_rounds && facts.needs == Needs::Open {
+                let key = format!("compressor.{name}.kind");
+                let problem = "what low rank leaves out would be lost; use c-soba or cm-soba with \
+                               \"feedback\": {\"kind\": \"residual\"}, or ef-soba";
+                return refuse(&key, problem.into());
+            }
+            if facts.needs == Needs::Open && self.every[block as usize] > 1 {
                 let key = format!("compressor.{name}.{EVERY}");
                 let problem = "without feedback the directions that are not sent are lost; add \
                                \"feedback\": {\"kind\": \"residual\"}";
                 return refuse(&key, problem.into());
             }
-            if self.downlink == DownlinkPlan::Sum && promise.is_none() {
+            if self.downlink == DownlinkPlan::Sum && two_rounds {
                 let problem = format!(
                     "{} of {name} needs a server between its rounds; use \"dense\" or \"difference\"",
                     compressor["kind"]
@@ -173,8 +192,8 @@ impl Travel {
     /// The key `downlink` with every default filled in.
     pub fn written_downlink(&self) -> Downlink {
         match &self.downlink {
-            DownlinkPlan::Dense => Downlink::Dense,
-            DownlinkPlan::Sum => Downlink::Sum,
+            DownlinkPlan::Dense => Downlink::Dense {},
+            DownlinkPlan::Sum => Downlink::Sum {},
             DownlinkPlan::Difference(all) => {
                 Downlink::Difference { compressor: by_variable(all.clone()) }
             }
@@ -204,10 +223,12 @@ fn uplinks(
     };
     let mut given = given.clone();
     let every = take_every(&mut given).map_err(|e| e.below("compressor"))?;
-    let all = per_variable(&given, &compressors::coders()).map_err(|e| e.below("compressor"))?;
-    if !facts.compressed && all.iter().any(|c| c["kind"] != IDENTITY) {
+    let all = per_variable(&given, |one| compressors::coders().resolve(one))
+        .map_err(|e| e.below("compressor"))?;
+    if !facts.compressed && (every != [1; 3] || all.iter().any(|c| c["kind"] != IDENTITY)) {
         let problem = format!(
-            "the algorithm {algorithm} sends everything uncompressed; remove this key, or use \
+            "the algorithm {algorithm} sends everything uncompressed, in every iteration; remove \
+             this key, or use \
              \"c-soba\", \"cm-soba\" or \"ef-soba\""
         );
         return Err(KeyError::value("compressor", problem));
@@ -219,13 +240,8 @@ fn uplinks(
 fn take_every(given: &mut Value) -> Result<[u64; 3], KeyError> {
     fn take(object: &mut Value) -> Result<u64, KeyError> {
         let value = object.as_object_mut().and_then(|map| map.remove(EVERY)).unwrap_or(json!(1));
-        match value.as_u64() {
-            Some(every @ 1..=1_000_000) => Ok(every),
-            _ => {
-                let problem = format!("must be a whole number from 1 to 1e6, found {value}");
-                Err(KeyError::value(EVERY, problem))
-            }
-        }
+        let every: Count = parse(value).map_err(|e| e.below(EVERY))?;
+        Ok(every.get() as u64)
     }
     if !is_separate(given) {
         return Ok([take(given)?; 3]);
@@ -248,12 +264,12 @@ fn is_separate(given: &Value) -> bool {
 }
 
 /// The resolved compressors of x, y and z from one object or from {"x", "y", "z"}.
-fn per_variable<T: crate::registry::Family<Error = KeyError>>(
+fn per_variable(
     given: &Value,
-    registry: &Registry<T>,
+    resolve: impl Fn(&Value) -> Result<Value, KeyError>,
 ) -> Result<[Value; 3], KeyError> {
     if !is_separate(given) {
-        let one = registry.resolve(given)?;
+        let one = resolve(given)?;
         return Ok([one.clone(), one.clone(), one]);
     }
     let empty = Map::new();
@@ -266,7 +282,7 @@ fn per_variable<T: crate::registry::Family<Error = KeyError>>(
     for (name, slot) in names.into_iter().zip(&mut all) {
         let missing = || KeyError::value(name, "missing; x, y and z each need one".into());
         let object = map.get(name).ok_or_else(missing)?;
-        *slot = registry.resolve(object).map_err(|e| e.below(name))?;
+        *slot = resolve(object).map_err(|e| e.below(name))?;
     }
     Ok(all)
 }
@@ -291,7 +307,8 @@ fn feedback_of(
     Err(KeyError::value("feedback.kind", problem))
 }
 
-/// What a compressor promises and whether its packets may be summed; `None` for two rounds.
+/// What a compressor promises and whether its packets may be summed; `None` where that depends on
+/// the variable, as for low rank.
 fn promises(compressor: &Value) -> Option<(Bound, bool)> {
     // Neither depends on the length of the vector.
     let layout = Layout::flat(1 << 20);

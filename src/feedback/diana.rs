@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memories;
-use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind};
+use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs};
 use crate::compressors::Bound;
 use crate::config::Ratio;
 use crate::registry::Kind;
@@ -27,10 +27,10 @@ impl Kind for Diana {
 }
 
 impl FeedbackKind for Diana {
-    const FACTS: FeedbackFacts = FeedbackFacts::Unbiased;
+    const FACTS: FeedbackFacts = Needs::Unbiased.facts();
 
     fn build<F: Scalar>(&self, context: FeedbackContext) -> Box<dyn Feedback<F>> {
-        let rate = |bound: Bound| self.eta.map_or(bound.memory_rate(), Ratio::get);
+        let rate = |bound: Bound| self.eta.map_or(bound.contraction(), Ratio::get);
         let rates = context.bounds.map(rate);
         Box::new(Memories::<F>::new(&context, rates))
     }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memories;
-use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, PerWorker, Sent};
+use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, PerWorker, Sent};
 use crate::config::Ratio;
 use crate::packet::DecodeError;
 use crate::registry::Kind;
@@ -37,7 +37,7 @@ impl Kind for EControl {
 }
 
 impl FeedbackKind for EControl {
-    const FACTS: FeedbackFacts = FeedbackFacts::Contraction;
+    const FACTS: FeedbackFacts = Needs::Contraction.facts();
 
     fn build<F: Scalar>(&self, context: FeedbackContext) -> Box<dyn Feedback<F>> {
         Box::new(State {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memories;
-use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind};
+use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 
@@ -21,7 +21,7 @@ impl Kind for Ef21 {
 }
 
 impl FeedbackKind for Ef21 {
-    const FACTS: FeedbackFacts = FeedbackFacts::Contraction;
+    const FACTS: FeedbackFacts = Needs::Contraction.facts();
 
     fn build<F: Scalar>(&self, context: FeedbackContext) -> Box<dyn Feedback<F>> {
         Box::new(Memories::<F>::new(&context, [1.0; 3]))

@@ -12,7 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, PerWorker, Sent};
+use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, PerWorker, Sent};
 use crate::compressors::Bound;
 use crate::packet::DecodeError;
 use crate::registry::Kind;
@@ -32,10 +32,10 @@ impl Kind for Memory {
 }
 
 impl FeedbackKind for Memory {
-    const FACTS: FeedbackFacts = FeedbackFacts::AnyCompressor;
+    const FACTS: FeedbackFacts = Needs::AnyCompressor.facts();
 
     fn build<F: Scalar>(&self, context: FeedbackContext) -> Box<dyn Feedback<F>> {
-        let rates = context.bounds.map(Bound::memory_rate);
+        let rates = context.bounds.map(Bound::contraction);
         Box::new(Memories::<F>::new(&context, rates))
     }
 }

@@ -66,8 +66,17 @@ pub struct FeedbackContext {
 
 /// What the plan must know of a kind of feedback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedbackFacts {
+    /// What it asks of compressors.
+    pub needs: Needs,
+    /// The workers average their directions, as a method with momentum does.
+    pub averages: bool,
+}
+
+/// What a feedback asks of compressors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum FeedbackFacts {
+pub enum Needs {
     /// It loses what compression loses: biased compressors stay biased.
     Open,
     /// It takes every compressor as it is.
@@ -81,10 +90,14 @@ pub enum FeedbackFacts {
 impl FeedbackFacts {
     /// What C is multiplied by.
     pub fn gain(self, bound: Bound) -> f64 {
-        match (self, bound) {
-            (Self::Contraction, Bound::Unbiased { omega }) => 1.0 / (1.0 + omega),
-            _ => 1.0,
-        }
+        if self.needs == Needs::Contraction { bound.contraction() } else { 1.0 }
+    }
+}
+
+impl Needs {
+    /// The facts of a feedback that needs this and leaves directions as they are.
+    const fn facts(self) -> FeedbackFacts {
+        FeedbackFacts { needs: self, averages: false }
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Sent};
+use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, Sent};
 use crate::packet::DecodeError;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
@@ -21,7 +21,7 @@ impl Kind for None {
 }
 
 impl FeedbackKind for None {
-    const FACTS: FeedbackFacts = FeedbackFacts::Open;
+    const FACTS: FeedbackFacts = Needs::Open.facts();
 
     fn build<F: Scalar>(&self, _context: FeedbackContext) -> Box<dyn Feedback<F>> {
         Box::new(*self)

@@ -12,7 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, PerWorker, Sent};
+use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, PerWorker, Sent};
 use crate::packet::DecodeError;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
@@ -30,7 +30,7 @@ impl Kind for Residual {
 }
 
 impl FeedbackKind for Residual {
-    const FACTS: FeedbackFacts = FeedbackFacts::Contraction;
+    const FACTS: FeedbackFacts = Needs::Contraction.facts();
 
     fn build<F: Scalar>(&self, context: FeedbackContext) -> Box<dyn Feedback<F>> {
         let numbers = context.dims.total();

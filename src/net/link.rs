@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::compressors::{Bound, Coder, Compressor, Dense};
+use crate::compressors::{Coder, Compressor, Dense};
 use crate::feedback::Feedback;
 use crate::key::{Key, Stream};
 use crate::problems::Draw;
@@ -17,7 +17,7 @@ pub struct Uplink<F> {
     pub coder: Coder<F>,
     /// C is sent multiplied by this.
     pub gain: f64,
-    /// Sent in every so-manieth iteration.
+    /// Sent in every N-th iteration.
     pub every: u64,
 }
 
@@ -27,7 +27,7 @@ impl<F: Scalar> Uplink<F> {
         (k + 1).is_multiple_of(self.every)
     }
 
-    /// Mean bytes of a worker's packets in an iteration, at most.
+    /// Bytes of a worker's packets by iteration, at most; a mean over the iterations.
     pub fn mean_bytes(&self) -> f64 {
         self.coder.max_packets() as f64 / self.every as f64
     }
@@ -86,21 +86,13 @@ pub struct Links<F> {
     pub collective: Collective,
 }
 
-/// The factor that makes a compressor contract.
-pub fn contraction(bound: Bound) -> f64 {
-    match bound {
-        Bound::Unbiased { omega } => 1.0 / (1.0 + omega),
-        Bound::Contractive { .. } => 1.0,
-    }
-}
-
 /// Bytes of the packets of an uncompressed (x, y, z).
 pub fn dense_bytes<F: Scalar>(dims: Dims) -> u64 {
     let dense = |dim| Compressor::<F>::max_packet(&Dense { dim }) as u64;
     dims.blocks().map(dense).iter().sum()
 }
 
-/// Bytes by the plan, at most; all packets with their headers.
+/// Bytes by the plan, for packets as long as they may become, with their headers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Costs {
     /// A worker's upload in an iteration, on average.
@@ -118,7 +110,7 @@ impl<F: Scalar> Links<F> {
     pub fn costs(&self, dims: Dims) -> Costs {
         let upload = self.up.iter().map(Uplink::mean_bytes).sum();
         let largest_upload = self.up.iter().map(|link| link.coder.max_packets() as u64).sum();
-        let mut download = 0.0;
+        let (mut download, mut largest_download) = (0.0, dense_bytes::<F>(dims));
         for (link, (block, dim)) in self.up.iter().zip(Block::ALL.into_iter().zip(dims.blocks())) {
             let dense = Compressor::<F>::max_packet(&Dense { dim }) as f64;
             download += match &self.down {
@@ -131,9 +123,9 @@ impl<F: Scalar> Links<F> {
             };
             if let Coder::LowRank(_) = link.coder {
                 download += link.mean_bytes();
+                largest_download += link.coder.max_packets() as u64;
             }
         }
-        let largest_download = dense_bytes::<F>(dims).max(download.ceil() as u64);
         Costs { upload, download, largest_upload, largest_download }
     }
 }

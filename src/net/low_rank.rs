@@ -6,6 +6,7 @@
 
 use super::frame::{self, Envelope, FAILED};
 use super::link::{Links, Uplink, down_key, stream};
+use super::star::Round;
 use super::{Net, NetError, Phase, overflow};
 use crate::compressors::{Coder, LowRank, NotFinite};
 use crate::key::{Key, Stream};
@@ -84,7 +85,7 @@ impl<F: Scalar> Factors<F> {
 
 impl<F: Scalar> Net<'_, F> {
     /// The variables of a low-rank coder that are sent in iteration k.
-    fn two_rounds(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
+    pub(super) fn two_rounds(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
         let low_rank = self.factors.each_ref().map(Option::is_some);
         self.due(k).filter(move |&block| low_rank[block as usize])
     }
@@ -125,7 +126,7 @@ impl<F: Scalar> Net<'_, F> {
                 let Some((coder, state)) = self.low_rank(block) else { continue };
                 coder.orthonormalize(&mut state.left);
                 if let Err(source) = coder.left.encode(&state.left, key, &mut message) {
-                    failure = Some(format!("iteration {k}: {}", overflow(block, source)));
+                    failure = Some(format!("rank 0, iteration {k}: {}", overflow(block, source)));
                     message.clear();
                     Envelope { flags: FAILED, ..envelope }.write(&mut message);
                     break;
@@ -194,7 +195,7 @@ impl<F: Scalar> Net<'_, F> {
         let (packet, _) = Packet::split(&up[start..]).map_err(wrong)?;
         right.fill(F::zero());
         coder.right.decode_add(packet, key, F::one(), right).map_err(wrong)?;
-        let gain = F::lit(*gain);
+        let gain = F::lit(*gain) * coder.right_gain;
         let mut sent = |scale: F, out: &mut [F]| {
             coder.add_product(scale * gain, left, right, out);
             Ok(())
@@ -209,38 +210,14 @@ impl<F: Scalar> Net<'_, F> {
                 state.right.fill(F::zero());
             }
         }
-        let blocks = self.two_rounds(k).count();
-        let inbox = std::mem::take(&mut self.inbox);
-        for (rank, message) in inbox.messages().enumerate() {
-            let hosted = self.placement.hosted(rank);
-            let envelope = self.envelope(k, blocks * hosted.len());
-            let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
-            if flags & FAILED != 0 {
-                let words = String::from_utf8_lossy(rest).into_owned();
-                self.call_off(k)?;
-                return Err(NetError::Worker(words));
-            }
-            self.traffic.upload_bytes += rest.len() as u64;
-            for worker in hosted {
-                rest = self.add_right(worker, k, rest).map_err(|source| NetError::Decode {
-                    worker,
-                    iteration: k,
-                    source,
-                })?;
-            }
-            if !rest.is_empty() {
-                let problem = format!("rank {rank} sent {} bytes too many", rest.len());
-                return Err(NetError::Frame { iteration: k, problem });
-            }
-        }
-        self.inbox = inbox;
+        self.receive(k, Round::Second, Self::add_right)?;
         for block in self.two_rounds(k) {
             let gain = F::lit(self.links.up[block as usize].gain);
             let mean = self.mean.block_mut(block);
             if let (Coder::LowRank(coder), Some(state)) =
                 (&self.links.up[block as usize].coder, &self.factors[block as usize])
             {
-                coder.add_product(gain, &state.left, &state.right, mean);
+                coder.add_product(gain * coder.right_gain, &state.left, &state.right, mean);
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ use crate::scalar::Scalar;
 use crate::vars::{Block, Dims, Vars};
 
 pub use clock::{Clock, PHASES, Phase};
-pub use link::{Collective, Costs, Downlink, Links, Uplink, contraction, dense_bytes};
+pub use link::{Collective, Costs, Downlink, Links, Uplink, dense_bytes};
 
 /// A run's communication failed.
 #[derive(Debug, thiserror::Error)]

@@ -182,17 +182,8 @@ impl<F: Scalar> Net<'_, F> {
             let envelope = self.envelope(k, self.due(k).count() * hosted.len());
             let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
             failed |= flags & FAILED != 0;
-            let short = || NetError::Frame {
-                iteration: k,
-                problem: format!("rank {rank} sent {} bytes, too few", message.len()),
-            };
             if me == 0 {
-                (self.reports[rank], rest) = frame::read_report(rest).ok_or_else(short)?;
-                for _ in hosted {
-                    let local;
-                    (local, rest) = frame::read_losses(rest).ok_or_else(short)?;
-                    losses.add_share(local, self.share());
-                }
+                rest = self.read_scalars(k, rank, rest, &mut losses)?;
             }
             for worker in rest.chunks_exact((length * F::BYTES).max(1)) {
                 for (sum, v) in segment.iter_mut().zip(worker.chunks_exact(F::BYTES)) {

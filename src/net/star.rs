@@ -2,13 +2,21 @@
 //! sums come down by one broadcast.
 
 use super::frame::{self, FAILED};
-use super::link::down_key;
-use super::{Net, NetError, Phase};
-use crate::compressors::{Coder, Compressor, Dense};
+use super::{Net, NetError, Phase, overflow};
+use crate::compressors::{Coder, Compressor, Dense, NotFinite};
 use crate::packet::{DecodeError, Packet};
 use crate::problems::Losses;
 use crate::scalar::Scalar;
-use crate::vars::Block;
+use crate::vars::{Block, all_finite};
+
+/// The gather that messages belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    /// Reports, losses and packets.
+    First,
+    /// The right factors of low rank.
+    Second,
+}
 
 impl<F: Scalar> Net<'_, F> {
     /// Gathers the messages in `up` and makes mean_i c_i of their packets: at the root, or on every
@@ -16,7 +24,9 @@ impl<F: Scalar> Net<'_, F> {
     pub(super) fn sum_at_root(&mut self, k: u64) -> Result<(), NetError> {
         self.gather_up()?;
         if self.comm.is_root() {
-            self.receive(k, Self::add_packets)?;
+            self.mean.as_mut_slice().fill(F::zero());
+            self.sums.clear();
+            self.receive(k, Round::First, Self::add_packets)?;
             self.write_sums(k)?;
             self.clock.charge(Phase::Server);
         }
@@ -41,35 +51,30 @@ impl<F: Scalar> Net<'_, F> {
         Ok(())
     }
 
-    /// At the root: reads the gathered messages. `add` takes a worker's packets off the front of the
-    /// bytes; they are counted.
+    /// At the root: reads the gathered messages of a round. `add` takes a worker's packets off the
+    /// front of the bytes; they are counted.
     pub(super) fn receive(
         &mut self,
         k: u64,
+        round: Round,
         add: impl for<'b> Fn(&mut Self, usize, u64, &'b [u8]) -> Result<&'b [u8], DecodeError>,
     ) -> Result<(), NetError> {
-        self.mean.as_mut_slice().fill(F::zero());
-        self.sums.clear();
+        let blocks = match round {
+            Round::First => self.due(k).count(),
+            Round::Second => self.two_rounds(k).count(),
+        };
         let inbox = std::mem::take(&mut self.inbox);
         let mut losses = Losses::default();
-        let mut failure = None;
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
-            let envelope = self.envelope(k, self.due(k).count() * hosted.len());
+            let envelope = self.envelope(k, blocks * hosted.len());
             let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
             if flags & FAILED != 0 {
-                failure = Some(String::from_utf8_lossy(rest).into_owned());
-                break;
+                self.call_off(k)?;
+                return Err(NetError::Worker(String::from_utf8_lossy(rest).into_owned()));
             }
-            let short = || NetError::Frame {
-                iteration: k,
-                problem: format!("rank {rank} sent {} bytes, too few", message.len()),
-            };
-            (self.reports[rank], rest) = frame::read_report(rest).ok_or_else(short)?;
-            for _ in hosted.clone() {
-                let local;
-                (local, rest) = frame::read_losses(rest).ok_or_else(short)?;
-                losses.add_share(local, self.share());
+            if round == Round::First {
+                rest = self.read_scalars(k, rank, rest, &mut losses)?;
             }
             for worker in hosted {
                 let before = rest.len();
@@ -86,12 +91,32 @@ impl<F: Scalar> Net<'_, F> {
             }
         }
         self.inbox = inbox;
-        if let Some(words) = failure {
-            self.call_off(k)?;
-            return Err(NetError::Worker(words));
+        if round == Round::First {
+            self.losses = losses;
         }
-        self.losses = losses;
         Ok(())
+    }
+
+    /// Takes a rank's report and the losses of its workers off the front of its message.
+    pub(super) fn read_scalars<'b>(
+        &mut self,
+        k: u64,
+        rank: usize,
+        message: &'b [u8],
+        losses: &mut Losses,
+    ) -> Result<&'b [u8], NetError> {
+        let mut rest = message;
+        let short = || NetError::Frame {
+            iteration: k,
+            problem: format!("rank {rank} sent {} bytes, too few", message.len()),
+        };
+        (self.reports[rank], rest) = frame::read_report(rest).ok_or_else(short)?;
+        for _ in self.placement.hosted(rank) {
+            let local;
+            (local, rest) = frame::read_losses(rest).ok_or_else(short)?;
+            losses.add_share(local, self.share());
+        }
+        Ok(rest)
     }
 
     /// Adds a worker's packets of the first round: those that may be summed as numbers to `sums`, the
@@ -136,15 +161,12 @@ impl<F: Scalar> Net<'_, F> {
                 self.sums.write(block, &mut self.down);
             } else if self.is_replicated() {
                 let mean = self.mean.block(block);
-                let key = down_key(self.setting.seed, k, block, 0);
-                let mut dense = Dense { dim: mean.len() };
-                if dense.encode(mean, key, &mut self.down).is_err() {
+                if !all_finite(mean) {
                     self.call_off(k)?;
-                    let name = block.name();
-                    let words =
-                        format!("iteration {k}: the mean direction of {name} is not finite");
+                    let words = format!("rank 0, iteration {k}: {}", overflow(block, NotFinite));
                     return Err(NetError::Worker(words));
                 }
+                Dense::write(mean, &mut self.down);
             }
         }
         Ok(())

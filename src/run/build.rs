@@ -9,7 +9,7 @@ use crate::config::{DownlinkPlan, KeyError, Plan};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::feedback::{self, FeedbackContext};
-use crate::net::{Downlink, Links, Uplink, contraction};
+use crate::net::{Downlink, Links, Uplink};
 use crate::problems::{self, Problem, ProblemContext};
 use crate::scalar::Scalar;
 use crate::vars::{Block, Layout};
@@ -91,7 +91,7 @@ fn down_compressor<F: Scalar>(
     let key = format!("downlink.compressor.{}", block.name());
     let compressor = built.map_err(|e| e.below(&key))?;
     fits(compressor.max_packet(), &key)?;
-    let gain = contraction(compressor.bound());
+    let gain = compressor.bound().contraction();
     Ok((compressor, gain))
 }
 

@@ -80,10 +80,15 @@ pub const ON_QUADRATIC: &[(&str, &str, &[&str])] = &[
 
 /// The same about how the vectors of c-soba on images travel.
 pub const ON_TRAVEL: &[(&str, &str, &[&str])] = &[
-    ("compressor.every", "0", &["`compressor.every`", "from 1"]),
+    ("compressor.every", "0", &["`compressor.every`", "found 0"]),
     ("compressor.every", "2", &["`compressor.x.every`", "without feedback", "residual"]),
     ("compressor", r#"{"kind": "top-k", "ratio": 0.1, "bits": 5}"#, &["`compressor.bits`", "5"]),
     ("compressor", r#"{"kind": "top-k", "ratio": 0.1, "bits": 64}"#, &["`compressor", "64"]),
+    (
+        "compressor",
+        r#"{"kind": "multi-step", "rounds": 2, "inner": {"kind": "rand-k", "ratio": 0.1, "shared": true}}"#,
+        &["`compressor.inner.shared`", "not summed"],
+    ),
     ("compressor", r#"{"kind": "dithering", "levels": 0}"#, &["`compressor.levels`", "0"]),
     ("compressor", r#"{"kind": "dithering", "norm": "l3"}"#, &["`compressor.norm`", "l3", "l2"]),
     (
@@ -91,7 +96,6 @@ pub const ON_TRAVEL: &[(&str, &str, &[&str])] = &[
         r#"{"kind": "dithering", "norm": "l2", "rounding": "nearest"}"#,
         &["`compressor.rounding`", "l2"],
     ),
-    ("compressor", r#"{"kind": "low-rank", "rank": 10}"#, &["`compressor.y.rank`", "17 x 10"]),
     (
         "compressor",
         r#"{"kind": "low-rank", "rank": 1, "factors": {"kind": "low-rank", "rank": 1}}"#,
@@ -107,7 +111,26 @@ pub const ON_TRAVEL: &[(&str, &str, &[&str])] = &[
         r#"{"kind": "difference", "compressor": {"kind": "low-rank", "rank": 1}}"#,
         &["`downlink.compressor.kind`", "low-rank"],
     ),
+    ("downlink", r#"{"kind": "dense", "compressor": {}}"#, &["`downlink", "compressor"]),
+    ("downlink", r#"{"kind": "sum", "compresor": {}}"#, &["`downlink", "compresor"]),
+    (
+        "downlink",
+        r#"{"kind": "difference", "compressor": {"kind": "rand-k", "ratio": 0.1, "shared": true}}"#,
+        &["`downlink.compressor.shared`", "not summed"],
+    ),
+    ("compressor", r#"{"kind": "low-rank", "rank": 1}"#, &["`compressor.x.kind`", "residual"]),
     ("wire.link_gbit", "0", &["`wire.link_gbit`", "above 0"]),
     ("wire", r#"{"collective": "ring"}"#, &["`wire.collective`", "ring", "segments"]),
     ("wire", r#"{"collective": "segments"}"#, &["`wire.collective`", "cannot be summed", "shared"]),
+];
+
+/// The same about c-soba on images with residual feedback.
+pub const ON_RESIDUALS: &[(&str, &str, &[&str])] = &[
+    ("compressor", r#"{"kind": "low-rank", "rank": 10}"#, &["`compressor.y.rank`", "17 x 10"]),
+    (
+        "compressor",
+        r#"{"kind": "low-rank", "rank": 1, "factors": {"kind": "rand-k", "ratio": 0.1, "shared": true}}"#,
+        &["`compressor.factors.shared`", "not summed"],
+    ),
+    ("downlink", r#"{"kind": "sum"}"#, &["`downlink.kind`", "between its rounds"]),
 ];

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use flate2::{Compression, write::GzEncoder};
-use keys::{ON_IMAGES, ON_QUADRATIC, ON_TRAVEL};
+use keys::{ON_IMAGES, ON_QUADRATIC, ON_RESIDUALS, ON_TRAVEL};
 use process::{files, finish, mnist_small, mpirun, quadratic, sobaya, text, write};
 use serde_json::{Value, json};
 
@@ -54,7 +54,15 @@ fn bad_keys_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut c_soba = mnist_small();
     c_soba["algorithm"]["kind"] = json!("c-soba");
-    let all = [(mnist_small(), ON_IMAGES), (quadratic(), ON_QUADRATIC), (c_soba, ON_TRAVEL)];
+    let mut residual = c_soba.clone();
+    residual["feedback"] = json!({ "kind": "residual" });
+    residual["compressor"] = json!({ "kind": "low-rank", "rank": 1 });
+    let all = [
+        (mnist_small(), ON_IMAGES),
+        (quadratic(), ON_QUADRATIC),
+        (c_soba, ON_TRAVEL),
+        (residual, ON_RESIDUALS),
+    ];
     for (config, cases) in all {
         for (i, (key, value, words)) in cases.iter().enumerate() {
             let path = write(folder.path(), &changed(&config, key, value));
