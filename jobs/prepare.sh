@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a machine for building, running and testing; see usage() below.
-# demo.sh, test.sh and results.sh source this file for its functions and settings.
+# The other scripts here source this file for its functions and settings.
 
 me=$(basename -- "$0")
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -201,6 +201,27 @@ launch() { # RANKS COMMAND...
     ((count < $(cores))) || export OMPI_MCA_mpi_yield_when_idle=1
     if mpirun -q -n 1 true < /dev/null > /dev/null 2>&1; then quiet=(-q); fi
     mpirun ${quiet[@]+"${quiet[@]}"} -n "$count" "$@" < /dev/null
+}
+
+# Whether a run is completed (0), is not (1), or is completed with another config (3), apart from
+# the data set.
+run_state() { # FOLDER WANTED_CONFIG
+    "$python" - "$@" <<'END'
+import json
+import sys
+from pathlib import Path
+
+folder, wanted = Path(sys.argv[1]), json.JSONDecoder().raw_decode(sys.argv[2])[0]
+try:
+    config = json.loads((folder / "config.json").read_text())
+    status = json.loads((folder / "summary.json").read_text())["status"]
+    wanted["problem"]["dataset"] = config["problem"]["dataset"]
+except (OSError, ValueError, KeyError):
+    sys.exit(1)
+if status != "completed":
+    sys.exit(1)
+sys.exit(0 if config == wanted else 3)
+END
 }
 
 # Ranks are the parallelism: one thread each.
