@@ -16,14 +16,15 @@ machine falsifies the times. Of each variant it makes
            iterations and bytes to the target. The network changes no bit of
            them, which is checked.
   short    $short iterations over the network, one rank a host: the time of one
-  direct   up to the target over the network, if that takes at most 30 s
+  direct   up to the target over the network, if that takes at most 45 s
 
 and then docs/results/slow-network.md with its picture (.png, .svg) and all
 numbers (.json).
 
 The runs stand in runs/slow-network/NAME/KIND. Runs that are completed are kept,
-so this can be stopped and started again; unfinished ones start over. The hosts
-are removed at the end, and also if this is stopped.
+so this can be stopped and started again; unfinished ones start over, and in a
+trial also those of other configs. The hosts are removed at the end, and also if
+this is stopped.
 
 DIR holds the folder mnist (jobs/get-data.sh mnist DIR); if not given it is
 \$SOBAYA_DATA, or ./data if that is not set either.
@@ -78,7 +79,7 @@ done
 hosts=${HOSTS:-$default_hosts}
 rate=${RATE:-$default_rate}
 [[ $hosts =~ ^[1-8]$ ]] || fail 2 "HOSTS must be a number from 1 to 8, found '$hosts'"
-options=(--evaluate-every "$evaluate_every" --only "${ONLY:-*}")
+options=(--evaluate-every "$evaluate_every")
 if [[ $trial == yes ]]; then
     short=40
     options+=(--dataset mnist-small --iterations "${ITERATIONS:-300}")
@@ -107,13 +108,14 @@ exec {lock}> "$out/lock"
 if have flock; then flock -n "$lock" || fail 1 "another $me is at work in $out"; fi
 
 slow_network() { # COMMAND [ARGUMENTS...]
-    PYTHONPATH=analysis "$python" -m sobaya_analysis.slow_network "$@"
+    PYTHONPATH=analysis "$python" -m sobaya_analysis.slow_network --only "${ONLY:-*}" "$@"
 }
 
 # --- hosts ----------------------------------------------------------------------------------------
 
-# Rate and number of hosts are no part of a config: other ones make other folders.
+# What is no part of a config, or is not compared, makes other folders.
 network=$out/$hosts-$rate
+[[ $trial == no ]] || network+=-small
 export HOSTS_DIR=$root/$out/hosts
 hosts_down() { jobs/cluster/hosts-down.sh > /dev/null; }
 trap hosts_down EXIT
@@ -144,13 +146,14 @@ one() { # NAME KIND LAUNCHER [OPTIONS...]
             return
             ;;
         1) ;;
-        *) fail 1 "$folder holds a completed run of another config; move or remove it" ;;
+        3) [[ $out == *-trial ]] || fail 1 "$folder holds a completed run of another config; move or remove it" ;;
+        *) fail 1 "the state of $folder cannot be told" ;;
     esac
     rm -rf -- "$folder"
     mkdir -p -- "$(dirname -- "$folder")"
     say "$name, $kind"
     status=0
-    "$launcher" "$program" run "$config" --out "$folder" "$@" > "$out/last-run.out" || status=$?
+    "$launcher" "$program" run "$config" --out "$folder" "$@" > "$out/last-run.out" 2>&1 || status=$?
     case $status in
         0) ;;
         4) say "$name diverged" ;;

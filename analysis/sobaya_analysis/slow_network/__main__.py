@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import ReportError
@@ -23,11 +22,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="sobaya_analysis.slow_network", description=__doc__)
     result.add_argument("--table", type=Path, default=ROOT / "jobs" / f"{STEM}.json")
+    result.add_argument("--only", default="*", help="pattern of variants' names")
     commands = result.add_subparsers(dest="command", required=True)
 
     configs = commands.add_parser("configs", help="write NAME.json of each variant; list the names")
     configs.add_argument("folder", type=Path)
-    configs.add_argument("--only", default="*", help="pattern of names")
     configs.add_argument("--dataset", help="instead of the base config's")
     configs.add_argument("--iterations", type=int, help="instead of the base config's")
     configs.add_argument("--evaluate-every", type=int, required=True)
@@ -46,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = parser().parse_args(arguments)
-    table = read_table(options.table, ROOT)
+    table = read_table(options.table, ROOT, options.only)
     try:
         match options.command:
             case "configs":
@@ -63,12 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_configs(table: Table, options: argparse.Namespace) -> None:
-    """One config a variant; the two that others are compared to always, and first."""
+    """One config a variant."""
     options.folder.mkdir(parents=True, exist_ok=True)
-    always = (table.baseline, table.floor)
     for variant in table.variants:
-        if variant.name not in always and not fnmatchcase(variant.name, options.only):
-            continue
         config = variant.config | {"evaluate": {"every": options.evaluate_every}}
         if options.iterations:
             config["iterations"] = options.iterations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,6 @@ NONE = "-"
 def markdown(found: Measurement, command: str, rate: str, stem: str) -> str:
     """The page."""
     base = config_of(found.baseline)
-    problem, algorithm, partition = base["problem"], base["algorithm"], base["partition"]
     ceiling = found.baseline.milliseconds / found.floor.milliseconds
     head = " | ".join(name for name, _ in HEAD)
     lines = " | ".join(line for _, line in HEAD)
@@ -42,16 +42,10 @@ def markdown(found: Measurement, command: str, rate: str, stem: str) -> str:
 
     {command}
 
-{found.ranks} hosts emulated on one machine, each joined to a switch by a link of {rate} in each
-direction, with no added delay; one rank a host. The {found.workers} workers are placed in blocks,
-{placement(found)} on the hosts, the server on the first one.
-{problem["kind"]}, {problem["dataset"]}, hidden {problem["hidden"]}, {partition["kind"]}
-{partition.get("concentration", "")}, mini-batches of {problem["batch_lower"]}, \
-{base["precision"]}, step sizes alpha {algorithm["alpha"]}, beta {algorithm["beta"]},
-gamma {algorithm["gamma"]}, seed {base["seed"]}; {_program(found)}.
+{facts(found, rate)}
 The variants are those of [jobs/{stem}.json](../../jobs/{stem}.json).
 
-{verdict(found)}
+{_fill(verdict(found))}
 
 ![Time to target by variant; accuracy against wall time]({stem}.png)
 
@@ -82,6 +76,27 @@ All numbers: [{stem}.json]({stem}.json).
 """
 
 
+def facts(found: Measurement, rate: str) -> str:
+    """What was run, and on what."""
+    base = config_of(found.baseline)
+    problem, algorithm, partition = base["problem"], base["algorithm"], base["partition"]
+    steps = ", ".join(f"{name} {algorithm[name]}" for name in ("alpha", "beta", "gamma"))
+    return _fill(
+        f"{found.ranks} hosts emulated on one machine, each joined to a switch by a link of {rate} "
+        f"in each direction, with no added delay; one rank a host. The {found.workers} workers are "
+        f"placed in blocks, {placement(found)} on the hosts, the server on the first one: all "
+        "packets but those of its own workers come in through its link. "
+        f"{problem['kind']}, {problem['dataset']}, hidden {problem['hidden']}, "
+        f"{partition['kind']} {partition.get('concentration', '')}, mini-batches of "
+        f"{problem['batch_lower']}, {base['precision']}, step sizes {steps}, seed {base['seed']}; "
+        f"{_program(found)}."
+    )
+
+
+def _fill(text: str) -> str:
+    return fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def config_of(row: Row) -> dict[str, Any]:
     """The config that ran, with every default; else as the table has it."""
     return row.variant.config if row.local is None else row.local.config
@@ -109,7 +124,10 @@ def verdict(found: Measurement) -> str:
             f"(at least {wanted} were wanted: {word})"
         )
     head = f"The best variant is {title(best)}: {best.seconds:.1f} s to the target"
-    return f"{', '.join((head, *parts))}."
+    text = f"{', '.join((head, *parts))}."
+    if best.direct_seconds is not None:
+        text += f" Its run up to the target took {best.direct_seconds:.1f} s as measured."
+    return text
 
 
 def title(row: Row) -> str:

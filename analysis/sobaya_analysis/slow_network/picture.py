@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..theme import COLOURS, MATPLOTLIB, style_of
 from .measure import Measurement, Row
@@ -69,7 +70,7 @@ def _draw_bars(axes: Axes, found: Measurement) -> None:
             va="center",
             fontsize=9,
         )
-    axes.set_xscale("log")
+    _set_log(axes)
     axes.set_xlim(start, 2.2 * max(known, default=1.0))
     axes.set_yticks([float(np.mean(group)) for group in middles.values()], list(middles))
     axes.tick_params(axis="y", length=0)
@@ -110,18 +111,19 @@ def fastest_by_method(found: Measurement) -> list[Row]:
 
 
 def _draw_curves(axes: Axes, found: Measurement) -> None:
-    rows = fastest_by_method(found)
+    low = min(_LOW, found.target - 0.05)
     first = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(fastest_by_method(found)):
         if row.local is None:
             continue
         seconds = row.local.eval_iteration * row.milliseconds / 1e3
+        accuracy = row.local.test_accuracy
+        first.append(seconds[(accuracy >= low) & (seconds > 0)].min(initial=np.inf))
         later = seconds > 0
-        first.append(seconds[later].min(initial=np.inf))
         style = style_of(index)
         axes.plot(
             seconds[later],
-            100 * row.local.test_accuracy[later],
+            100 * accuracy[later],
             color=style.colour,
             linestyle=style.dashes,
             linewidth=1.7,
@@ -137,17 +139,36 @@ def _draw_curves(axes: Axes, found: Measurement) -> None:
         ha="right",
         fontsize=9,
     )
-    axes.set_xscale("log")
-    if first:
-        axes.set_xlim(left=min(first))
-    axes.set_ylim(bottom=100 * min(_LOW, found.target - 0.05))
+    _set_log(axes)
+    start = min(first, default=np.inf)
+    if np.isfinite(start):
+        axes.set_xlim(left=0.8 * start)
+    axes.set_ylim(100 * low, 100 * _highest(found) + 0.5)
     axes.set_xlabel("wall time [s]")
     axes.set_ylabel("test accuracy [%]")
-    axes.legend(loc="lower right", fontsize=9, frameon=True)
+    # Above the curves, which end in the upper right.
+    title = "the fastest variant of each method; downlink compressed unless dense is said"
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+    axes.legend(**place, title=title, fontsize=9, title_fontsize=9)
+
+
+def _highest(found: Measurement) -> float:
+    curves = [row.local.test_accuracy for row in found.rows if row.local is not None]
+    return float(np.nanmax(np.concatenate(curves)))
+
+
+def _set_log(axes: Axes) -> None:
+    """A logarithmic axis of time with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _curve_label(row: Row) -> str:
     variant = row.variant
     if variant.downlink is None:
         return variant.label
-    return f"{variant.label}; {variant.downlink} downlink, y z {variant.y_z}"
+    down = "" if variant.downlink == COMPRESSED else ", dense downlink"
+    y_z = "" if variant.y_z == DENSE else f", y z {variant.y_z}"
+    return f"{variant.label}{down}{y_z}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ class Table:
     floor: str
 
 
-def read_table(path: Path, root: Path) -> Table:
-    """The table in a file; the config it builds on is named relative to `root`."""
+def read_table(path: Path, root: Path, only: str = "*") -> Table:
+    """The table in a file; the config it builds on is named relative to `root`.
+
+    `only` is a pattern of names; the two that the others are compared to are always there.
+    """
     table = json.loads(path.read_text())
     base = json.loads((root / table["base"]).read_text())
     variants = [
@@ -50,7 +54,9 @@ def read_table(path: Path, root: Path) -> Table:
                 parts = method["set"] | _travel(method, downlink, compressor, table["server_x"])
                 name = f"{method['name']}.{downlink}.{y_z}"
                 variants.append(_variant(base, name, method["label"], downlink, y_z, parts))
-    return Table(tuple(variants), table["baseline"], table["floor"])
+    always = (table["baseline"], table["floor"])
+    chosen = (v for v in variants if v.name in always or fnmatchcase(v.name, only))
+    return Table(tuple(chosen), *always)
 
 
 def _variant(
