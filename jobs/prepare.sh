@@ -203,27 +203,6 @@ launch() { # RANKS COMMAND...
     mpirun ${quiet[@]+"${quiet[@]}"} -n "$count" "$@" < /dev/null
 }
 
-# Whether a run is completed (0), is not (1), or is completed with another config (3), apart from
-# the data set.
-run_state() { # FOLDER WANTED_CONFIG
-    "$python" - "$@" <<'END'
-import json
-import sys
-from pathlib import Path
-
-folder, wanted = Path(sys.argv[1]), json.JSONDecoder().raw_decode(sys.argv[2])[0]
-try:
-    config = json.loads((folder / "config.json").read_text())
-    status = json.loads((folder / "summary.json").read_text())["status"]
-    wanted["problem"]["dataset"] = config["problem"]["dataset"]
-except (OSError, ValueError, KeyError):
-    sys.exit(1)
-if status != "completed":
-    sys.exit(1)
-sys.exit(0 if config == wanted else 3)
-END
-}
-
 # Ranks are the parallelism: one thread each.
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 # Open MPI counts cores in its own way and refuses more ranks than it finds: it is told not to.

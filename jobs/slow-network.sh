@@ -139,14 +139,15 @@ one() { # NAME KIND LAUNCHER [OPTIONS...]
     # The small data set makes this quick; the one that is wanted is read by the run.
     wanted=$("$program" check "$config" "$@" --set problem.dataset=mnist-small) ||
         fail 2 "the program refuses the variant $name"
-    run_state "$folder" "$wanted" || status=$?
+    PYTHONPATH=analysis "$python" -m sobaya_analysis.study state "$folder" "$wanted" "$dataset" ||
+        status=$?
     case $status in
         0)
             say "$name, $kind: completed"
             return
             ;;
-        1) ;;
-        3) [[ $out == *-trial ]] || fail 1 "$folder holds a completed run of another config; move or remove it" ;;
+        10) ;;
+        11) [[ $out == *-trial ]] || fail 1 "$folder holds a completed run of another config; move or remove it" ;;
         *) fail 1 "the state of $folder cannot be told" ;;
     esac
     rm -rf -- "$folder"

@@ -17,7 +17,7 @@ from sobaya_analysis.slow_network.measure import (
     iterations_to,
     measure,
 )
-from sobaya_analysis.slow_network.page import markdown, numbers
+from sobaya_analysis.slow_network.page import markdown, numbers, verdict
 from sobaya_analysis.slow_network.picture import picture
 from sobaya_analysis.slow_network.variants import Table, Variant, read_table
 
@@ -121,7 +121,9 @@ def test_direct_run_is_timed_between_its_evaluations(runs: Path, make_log: MakeL
     wall[-1] += 9.0
     replace = {"wall_time": wall, **losses(92)}
     make_log("fast/direct", full_config("c-soba"), n_rows=92, eval_every=91, replace=replace)
-    assert measure(table(), runs).rows[2].direct_seconds == pytest.approx(1.8)
+    found = measure(table(), runs)
+    assert found.rows[2].direct_seconds == pytest.approx(1.8)
+    assert "By the longer time it is 25.0 times faster than soba, star" in verdict(found)
 
 
 def test_runs_that_differ_in_a_bit_are_refused(runs: Path, make_log: MakeLog) -> None:
