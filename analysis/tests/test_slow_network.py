@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sobaya_analysis.runs import load_run
+from sobaya_analysis.slow_network import measure as measurement
 from sobaya_analysis.slow_network.__main__ import ROOT, main
 from sobaya_analysis.slow_network.measure import (
     RunsDifferError,
@@ -113,6 +114,12 @@ def test_rows_combine_local_and_short_runs(runs: Path) -> None:
     assert fast.ceiling is None
     assert found.best is fast
     assert found.fastest_soba is star
+
+
+def test_only_quick_variants_are_run_to_the_target(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "DIRECT_SECONDS", 30)
     assert directs(table(), runs) == [("dense", 90), ("fast", 90)]
 
 
