@@ -57,6 +57,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/prepare.sh"
 
 data=${SOBAYA_DATA:-data}
 trial=no
+dataset=mnist
 arguments=("$@")
 while (($# > 0)); do
     case $1 in
@@ -82,7 +83,8 @@ rate=${RATE:-$default_rate}
 options=(--evaluate-every "$evaluate_every")
 if [[ $trial == yes ]]; then
     short=40
-    options+=(--dataset mnist-small --iterations "${ITERATIONS:-300}")
+    dataset=mnist-small
+    options+=(--dataset "$dataset" --iterations "${ITERATIONS:-300}")
 else
     [[ -d $data/mnist ]] ||
         fail 3 "there is no folder $data/mnist; fill it by: jobs/get-data.sh mnist $data"
