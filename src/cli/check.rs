@@ -62,7 +62,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
 
     let state = (dims.total() * F::BYTES) as u64;
-    let [per_worker, at_server] = links.feedback.numbers().map(|n| (n * F::BYTES) as u64);
+    let [per_worker, at_server] = links.numbers().map(|n| (n * F::BYTES) as u64);
     let memory = |rank: usize| {
         let hosted = placement.hosted(rank);
         // Iterate, its copies, mean, direction, momentum; then outgoing and incoming messages.

@@ -27,9 +27,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Coder, CoderFacts, CoderKind, Compressor, Site, registry, resolve_unshared};
+use super::{
+    Coder, CoderFacts, CoderKind, Compressor, NotFinite, Site, registry, resolve_unshared,
+};
 use crate::config::KeyError;
 use crate::key::Key;
+use crate::packet::{DecodeError, Packet};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 use crate::vars::{Layout, add_scaled, dot, norm};
@@ -82,120 +85,117 @@ impl CoderKind for LowRankKind {
             let built = registry().build(&self.factors, Site { layout: side, ..site });
             built.map_err(|e| e.below("factors"))
         };
-        let right = coder(&side(1))?;
+        let factor = |side: &Layout| -> Result<Factor<F>, KeyError> {
+            Ok(Factor { coder: coder(side)?, values: vec![F::zero(); side.dim()] })
+        };
+        let (left, right) = (factor(&side(0))?, factor(&side(1))?);
         Ok(Coder::LowRank(LowRank {
-            left: coder(&side(0))?,
-            right_gain: F::lit(right.bound().contraction()),
+            right_gain: F::lit(right.coder.bound().contraction()),
+            warm: right.values.clone(),
+            left,
             right,
-            left_dim: side(0).dim(),
-            right_dim: side(1).dim(),
+            vectors: vec![],
             rank,
             layout: layout.clone(),
         }))
     }
 }
 
-/// The factors P and Q of a variable's matrices, and how they are coded. A factor is stored matrix by
-/// matrix, each column by column.
+/// A factor of a variable's matrices, matrix by matrix and each column by column, and its code.
+pub struct Factor<F> {
+    coder: Box<dyn Compressor<F>>,
+    values: Vec<F>,
+}
+
+impl<F: Scalar> Factor<F> {
+    /// The most bytes of its packet.
+    pub fn max_packet(&self) -> usize {
+        self.coder.max_packet()
+    }
+
+    /// Appends its packet.
+    pub fn encode(&mut self, key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
+        self.coder.encode(&self.values, key, out)
+    }
+
+    /// Makes it zero.
+    pub fn clear(&mut self) {
+        self.values.fill(F::zero());
+    }
+
+    /// Adds a multiple of what a packet holds.
+    pub fn add(&mut self, packet: Packet<'_>, key: Key, scale: F) -> Result<(), DecodeError> {
+        self.coder.decode_add(packet, key, scale, &mut self.values)
+    }
+
+    /// Makes it what a packet holds.
+    pub fn read(&mut self, packet: Packet<'_>, key: Key) -> Result<(), DecodeError> {
+        self.clear();
+        self.add(packet, key, F::one())
+    }
+}
+
+/// A low-rank coder with its state on this rank.
 pub struct LowRank<F> {
-    /// Codes P.
-    pub left: Box<dyn Compressor<F>>,
-    /// Codes Q.
-    pub right: Box<dyn Compressor<F>>,
+    /// P_i of a worker, then at the server the mean of the P_i, then on all ranks the basis P.
+    pub left: Factor<F>,
+    /// Q_i of a worker as it was sent, then at the server their mean.
+    pub right: Factor<F>,
     /// What Q's code is multiplied by, so that it contracts. P's needs nothing: it becomes a basis.
-    pub right_gain: F,
-    /// Length of P over all matrices.
-    pub left_dim: usize,
-    /// Length of Q over all matrices.
-    pub right_dim: usize,
+    right_gain: F,
+    /// Q of the iteration before, as all ranks have it.
+    warm: Vec<F>,
+    /// What each hosted worker compresses.
+    vectors: Vec<Vec<F>>,
     rank: usize,
     layout: Layout,
 }
 
 impl<F: Scalar> LowRank<F> {
-    /// Q for the first iteration: normal entries.
-    pub fn start(&self, key: Key) -> Vec<F> {
+    /// Before the first iteration: Q with normal entries, the same on all ranks, and room for what
+    /// the hosted workers compress.
+    pub fn start(&mut self, key: Key, hosted: usize) {
         let mut rng = key.rng();
-        (0..self.right_dim).map(|_| F::lit(StandardNormal.sample(&mut rng))).collect()
+        self.warm.iter_mut().for_each(|v| *v = F::lit(StandardNormal.sample(&mut rng)));
+        self.vectors = vec![vec![F::zero(); self.layout.dim()]; hosted];
     }
 
-    /// P = M Q, for every matrix M of `m`.
-    pub fn multiply(&self, m: &[F], q: &[F], p: &mut [F]) {
-        let (mut m, mut q, mut p) = (m, q, p);
-        for &[rows, columns] in self.layout.matrices() {
-            let (matrix, right, left);
-            (matrix, m) = m.split_at(rows * columns);
-            (right, q) = q.split_at(columns * self.rank);
-            (left, p) = p.split_at_mut(rows * self.rank);
-            for (right, left) in right.chunks_exact(columns).zip(left.chunks_exact_mut(rows)) {
-                for (row, left) in matrix.chunks_exact(columns).zip(left) {
-                    *left = F::lit(dot(row, right));
-                }
-            }
-        }
+    /// Numbers kept for each hosted worker.
+    pub fn numbers(&self) -> usize {
+        self.layout.dim()
     }
 
-    /// Q = M' P, for every matrix M of `m`.
-    pub fn multiply_transposed(&self, m: &[F], p: &[F], q: &mut [F]) {
-        q.fill(F::zero());
-        let (mut m, mut p, mut q) = (m, p, q);
-        for &[rows, columns] in self.layout.matrices() {
-            let (matrix, left, right);
-            (matrix, m) = m.split_at(rows * columns);
-            (left, p) = p.split_at(rows * self.rank);
-            (right, q) = q.split_at_mut(columns * self.rank);
-            for (left, right) in left.chunks_exact(rows).zip(right.chunks_exact_mut(columns)) {
-                for (row, &left) in matrix.chunks_exact(columns).zip(left) {
-                    add_scaled(right, left, row);
-                }
-            }
-        }
+    /// P_i = M_i Q of the hosted worker at this place; M_i is kept for [`LowRank::project_back`].
+    pub fn project(&mut self, place: usize, vector: &[F]) {
+        self.vectors[place].copy_from_slice(vector);
+        multiply(&self.layout, self.rank, vector, &self.warm, &mut self.left.values);
     }
 
-    /// out += scale P Q', for every matrix of `out`.
-    pub fn add_product(&self, scale: F, p: &[F], q: &[F], out: &mut [F]) {
-        let (mut out, mut p, mut q) = (out, p, q);
-        for &[rows, columns] in self.layout.matrices() {
-            let (matrix, left, right);
-            (matrix, out) = out.split_at_mut(rows * columns);
-            (left, p) = p.split_at(rows * self.rank);
-            (right, q) = q.split_at(columns * self.rank);
-            for (left, right) in left.chunks_exact(rows).zip(right.chunks_exact(columns)) {
-                for (row, &left) in matrix.chunks_exact_mut(columns).zip(left) {
-                    add_scaled(row, scale * left, right);
-                }
-            }
-        }
+    /// Q_i = M_i' P.
+    pub fn project_back(&mut self, place: usize) {
+        let (m, p) = (&self.vectors[place], &self.left.values);
+        multiply_transposed(&self.layout, self.rank, m, p, &mut self.right.values);
     }
 
-    /// Makes the columns of each matrix of P orthonormal (Gram-Schmidt, twice for accuracy); columns
-    /// that depend on those before become zero.
-    pub fn orthonormalize(&self, p: &mut [F]) {
-        let mut p = p;
-        for &[rows, _] in self.layout.matrices() {
-            let factor;
-            (factor, p) = p.split_at_mut(rows * self.rank);
-            for j in 0..self.rank {
-                let (before, column) = factor.split_at_mut(j * rows);
-                let column = &mut column[..rows];
-                let length = norm(column);
-                for _ in 0..2 {
-                    for other in before.chunks_exact(rows) {
-                        let along = F::lit(-dot(other, column));
-                        add_scaled(column, along, other);
-                    }
-                }
-                let rest = norm(column);
-                let independent = rest > 1e3 * F::epsilon().wide() * length;
-                let scale = F::lit(if independent { 1.0 / rest } else { 0.0 });
-                column.iter_mut().for_each(|v| *v *= scale);
-            }
-        }
+    /// What the hosted worker at this place compresses.
+    pub fn vector(&self, place: usize) -> &[F] {
+        &self.vectors[place]
     }
 
-    /// The start of the next power iteration: `q` with the columns that are zero left as they were.
-    pub fn keep_warm(&self, warm: &mut [F], q: &[F]) {
-        let (mut warm, mut q) = (warm, q);
+    /// Makes P an orthonormal basis.
+    pub fn make_basis(&mut self) {
+        orthonormalize(&self.layout, self.rank, &mut self.left.values);
+    }
+
+    /// out += scale P Q'.
+    pub fn add_product(&self, scale: F, out: &mut [F]) {
+        let scale = scale * self.right_gain;
+        add_product(&self.layout, self.rank, scale, &self.left.values, &self.right.values, out);
+    }
+
+    /// Makes Q the start of the next power iteration; columns that are zero leave it as it was.
+    pub fn keep_warm(&mut self) {
+        let (mut warm, mut q) = (&mut self.warm[..], &self.right.values[..]);
         for &[_, columns] in self.layout.matrices() {
             let (old, new);
             (old, warm) = warm.split_at_mut(columns * self.rank);
@@ -205,6 +205,80 @@ impl<F: Scalar> LowRank<F> {
                     old.copy_from_slice(new);
                 }
             }
+        }
+    }
+}
+
+/// P = M Q, for every matrix M of `m`.
+fn multiply<F: Scalar>(layout: &Layout, rank: usize, m: &[F], q: &[F], p: &mut [F]) {
+    let (mut m, mut q, mut p) = (m, q, p);
+    for &[rows, columns] in layout.matrices() {
+        let (matrix, right, left);
+        (matrix, m) = m.split_at(rows * columns);
+        (right, q) = q.split_at(columns * rank);
+        (left, p) = p.split_at_mut(rows * rank);
+        for (right, left) in right.chunks_exact(columns).zip(left.chunks_exact_mut(rows)) {
+            for (row, left) in matrix.chunks_exact(columns).zip(left) {
+                *left = F::lit(dot(row, right));
+            }
+        }
+    }
+}
+
+/// Q = M' P, for every matrix M of `m`.
+fn multiply_transposed<F: Scalar>(layout: &Layout, rank: usize, m: &[F], p: &[F], q: &mut [F]) {
+    q.fill(F::zero());
+    let (mut m, mut p, mut q) = (m, p, q);
+    for &[rows, columns] in layout.matrices() {
+        let (matrix, left, right);
+        (matrix, m) = m.split_at(rows * columns);
+        (left, p) = p.split_at(rows * rank);
+        (right, q) = q.split_at_mut(columns * rank);
+        for (left, right) in left.chunks_exact(rows).zip(right.chunks_exact_mut(columns)) {
+            for (row, &left) in matrix.chunks_exact(columns).zip(left) {
+                add_scaled(right, left, row);
+            }
+        }
+    }
+}
+
+/// out += scale P Q', for every matrix of `out`.
+fn add_product<F: Scalar>(layout: &Layout, rank: usize, scale: F, p: &[F], q: &[F], out: &mut [F]) {
+    let (mut out, mut p, mut q) = (out, p, q);
+    for &[rows, columns] in layout.matrices() {
+        let (matrix, left, right);
+        (matrix, out) = out.split_at_mut(rows * columns);
+        (left, p) = p.split_at(rows * rank);
+        (right, q) = q.split_at(columns * rank);
+        for (left, right) in left.chunks_exact(rows).zip(right.chunks_exact(columns)) {
+            for (row, &left) in matrix.chunks_exact_mut(columns).zip(left) {
+                add_scaled(row, scale * left, right);
+            }
+        }
+    }
+}
+
+/// Makes the columns of each matrix of P orthonormal (Gram-Schmidt, twice for accuracy); columns
+/// that depend on those before become zero.
+fn orthonormalize<F: Scalar>(layout: &Layout, rank: usize, p: &mut [F]) {
+    let mut p = p;
+    for &[rows, _] in layout.matrices() {
+        let factor;
+        (factor, p) = p.split_at_mut(rows * rank);
+        for j in 0..rank {
+            let (before, column) = factor.split_at_mut(j * rows);
+            let column = &mut column[..rows];
+            let length = norm(column);
+            for _ in 0..2 {
+                for other in before.chunks_exact(rows) {
+                    let along = F::lit(-dot(other, column));
+                    add_scaled(column, along, other);
+                }
+            }
+            let rest = norm(column);
+            let independent = rest > 1e3 * F::epsilon().wide() * length;
+            let scale = F::lit(if independent { 1.0 / rest } else { 0.0 });
+            column.iter_mut().for_each(|v| *v *= scale);
         }
     }
 }

@@ -160,7 +160,7 @@ impl<F: Scalar> Coder<F> {
     pub fn max_packets(&self) -> usize {
         match self {
             Self::Packet(compressor) => compressor.max_packet(),
-            Self::LowRank(factors) => factors.left.max_packet() + factors.right.max_packet(),
+            Self::LowRank(coder) => coder.left.max_packet() + coder.right.max_packet(),
         }
     }
 

@@ -106,6 +106,16 @@ pub struct Costs {
 }
 
 impl<F: Scalar> Links<F> {
+    /// Numbers that feedback and coders keep for each hosted worker, and at the server.
+    pub fn numbers(&self) -> [usize; 2] {
+        let [worker, server] = self.feedback.numbers();
+        let kept = self.up.iter().map(|link| match &link.coder {
+            Coder::Packet(_) => 0,
+            Coder::LowRank(coder) => coder.numbers(),
+        });
+        [worker + kept.sum::<usize>(), server]
+    }
+
     /// Bytes of a run on variables of these lengths.
     pub fn costs(&self, dims: Dims) -> Costs {
         let upload = self.up.iter().map(Uplink::mean_bytes).sum();

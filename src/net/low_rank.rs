@@ -12,89 +12,35 @@ use crate::compressors::{Coder, LowRank, NotFinite};
 use crate::key::{Key, Stream};
 use crate::packet::{DecodeError, Packet};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims};
+use crate::vars::Block;
 
 /// Number of the server's packet among its draws for a variable; 0 is the iterate.
 const LEFT: usize = 1;
 /// As [`LEFT`].
 const RIGHT: usize = 2;
 
-/// State of a variable's low-rank coder on this rank.
-pub(super) struct Factors<F> {
-    /// P~_i of a worker, then at the server mean_i P~_i, then on all ranks the basis P.
-    left: Vec<F>,
-    /// Q~_i of a worker, then at the server mean_i Q~_i.
-    right: Vec<F>,
-    /// Q of the iteration before, as all ranks have it.
-    warm: Vec<F>,
-    /// What each hosted worker compresses.
-    vectors: Vec<Vec<F>>,
-}
-
-/// The states of the low-rank coders among the links.
-pub(super) fn factors<F: Scalar>(
-    links: &Links<F>,
-    dims: Dims,
-    hosted: usize,
-    seed: u64,
-) -> [Option<Factors<F>>; 3] {
-    Block::ALL.map(|block| match &links.up[block as usize].coder {
-        Coder::Packet(_) => None,
-        Coder::LowRank(coder) => {
+/// Before the first iteration: the same start on all ranks.
+pub(super) fn start<F: Scalar>(links: &mut Links<F>, hosted: usize, seed: u64) {
+    for block in Block::ALL {
+        if let Coder::LowRank(coder) = &mut links.up[block as usize].coder {
             let key = Key::shared(seed, Stream::FactorStart).numbered(block as u32);
-            Some(Factors {
-                left: vec![F::zero(); coder.left_dim],
-                right: vec![F::zero(); coder.right_dim],
-                warm: coder.start(key),
-                vectors: vec![vec![F::zero(); dims.blocks()[block as usize]]; hosted],
-            })
+            coder.start(key, hosted);
         }
-    })
-}
-
-impl<F: Scalar> Factors<F> {
-    /// At a worker: keeps v_i for the second round and packs its left factor.
-    pub fn first_round(
-        &mut self,
-        coder: &mut LowRank<F>,
-        place: usize,
-        v: &[F],
-        key: Key,
-        out: &mut Vec<u8>,
-    ) -> Result<(), NotFinite> {
-        self.vectors[place].copy_from_slice(v);
-        coder.multiply(v, &self.warm, &mut self.left);
-        coder.left.encode(&self.left, key, out)
-    }
-
-    /// At the server: adds a worker's share to the mean left factor.
-    pub fn add_left(
-        &mut self,
-        coder: &mut LowRank<F>,
-        packet: Packet<'_>,
-        key: Key,
-        share: f64,
-        first: bool,
-    ) -> Result<(), DecodeError> {
-        if first {
-            self.left.fill(F::zero());
-        }
-        coder.left.decode_add(packet, key, F::lit(share), &mut self.left)
     }
 }
 
 impl<F: Scalar> Net<'_, F> {
     /// The variables of a low-rank coder that are sent in iteration k.
     pub(super) fn two_rounds(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
-        let low_rank = self.factors.each_ref().map(Option::is_some);
+        let low_rank = self.links.up.each_ref().map(|link| matches!(link.coder, Coder::LowRank(_)));
         self.due(k).filter(move |&block| low_rank[block as usize])
     }
 
-    /// The coder and the state of a variable with a low-rank coder.
-    fn low_rank(&mut self, block: Block) -> Option<(&mut LowRank<F>, &mut Factors<F>)> {
-        match (&mut self.links.up[block as usize].coder, &mut self.factors[block as usize]) {
-            (Coder::LowRank(coder), Some(state)) => Some((coder, state)),
-            _ => None,
+    /// The coder of a variable of [`Net::two_rounds`].
+    fn low_rank(&mut self, block: Block) -> Option<&mut LowRank<F>> {
+        match &mut self.links.up[block as usize].coder {
+            Coder::LowRank(coder) => Some(coder),
+            Coder::Packet(_) => None,
         }
     }
 
@@ -123,9 +69,9 @@ impl<F: Scalar> Net<'_, F> {
             envelope.write(&mut message);
             for block in self.two_rounds(k) {
                 let key = down_key(self.setting.seed, k, block, LEFT);
-                let Some((coder, state)) = self.low_rank(block) else { continue };
-                coder.orthonormalize(&mut state.left);
-                if let Err(source) = coder.left.encode(&state.left, key, &mut message) {
+                let Some(coder) = self.low_rank(block) else { continue };
+                coder.make_basis();
+                if let Err(source) = coder.left.encode(key, &mut message) {
                     failure = Some(format!("rank 0, iteration {k}: {}", overflow(block, source)));
                     message.clear();
                     Envelope { flags: FAILED, ..envelope }.write(&mut message);
@@ -150,13 +96,12 @@ impl<F: Scalar> Net<'_, F> {
     fn read_basis(&mut self, k: u64, mut packets: &[u8]) -> Result<(), DecodeError> {
         for block in self.two_rounds(k) {
             let key = down_key(self.setting.seed, k, block, LEFT);
-            let Some((coder, state)) = self.low_rank(block) else { continue };
+            let Some(coder) = self.low_rank(block) else { continue };
             let packet;
             (packet, packets) = Packet::split(packets)?;
-            state.left.fill(F::zero());
-            coder.left.decode_add(packet, key, F::one(), &mut state.left)?;
+            coder.left.read(packet, key)?;
             // What its code lost must not make it more or less than a basis.
-            coder.orthonormalize(&mut state.left);
+            coder.make_basis();
         }
         DecodeError::expect("bytes after the last factor", packets.len(), 0)
     }
@@ -180,44 +125,36 @@ impl<F: Scalar> Net<'_, F> {
         let wrong = |source| NetError::Decode { worker, iteration: k, source };
         let place = worker - self.hosted().start;
         let key = self.second_key(worker, k, block);
-        let Self { links, factors, up, .. } = self;
+        let Self { links, up, .. } = self;
         let Uplink { coder: Coder::LowRank(coder), gain, .. } = &mut links.up[block as usize]
         else {
             return Ok(());
         };
-        let Some(Factors { left, right, vectors, .. }) = &mut factors[block as usize] else {
-            return Ok(());
-        };
         let start = up.len();
-        coder.multiply_transposed(&vectors[place], left, right);
-        (coder.right.encode(right, key, up))
-            .map_err(|source| NetError::Worker(overflow(block, source)))?;
+        coder.project_back(place);
+        (coder.right.encode(key, up)).map_err(|e| NetError::Worker(overflow(block, e)))?;
         let (packet, _) = Packet::split(&up[start..]).map_err(wrong)?;
-        right.fill(F::zero());
-        coder.right.decode_add(packet, key, F::one(), right).map_err(wrong)?;
-        let gain = F::lit(*gain) * coder.right_gain;
+        coder.right.read(packet, key).map_err(wrong)?;
+        let gain = F::lit(*gain);
         let mut sent = |scale: F, out: &mut [F]| {
-            coder.add_product(scale * gain, left, right, out);
+            coder.add_product(scale * gain, out);
             Ok(())
         };
-        links.feedback.follow(worker, block, &vectors[place], Some(&mut sent)).map_err(wrong)
+        links.feedback.follow(worker, block, coder.vector(place), Some(&mut sent)).map_err(wrong)
     }
 
     /// At the root: mean_i c_i = P (mean_i Q~_i)' from the gathered right factors.
     fn receive_right(&mut self, k: u64) -> Result<(), NetError> {
         for block in self.two_rounds(k) {
-            if let Some((_, state)) = self.low_rank(block) {
-                state.right.fill(F::zero());
+            if let Some(coder) = self.low_rank(block) {
+                coder.right.clear();
             }
         }
         self.receive(k, Round::Second, Self::add_right)?;
         for block in self.two_rounds(k) {
-            let gain = F::lit(self.links.up[block as usize].gain);
-            let mean = self.mean.block_mut(block);
-            if let (Coder::LowRank(coder), Some(state)) =
-                (&self.links.up[block as usize].coder, &self.factors[block as usize])
-            {
-                coder.add_product(gain * coder.right_gain, &state.left, &state.right, mean);
+            let Uplink { coder, gain, .. } = &self.links.up[block as usize];
+            if let Coder::LowRank(coder) = coder {
+                coder.add_product(F::lit(*gain), self.mean.block_mut(block));
             }
         }
         Ok(())
@@ -232,10 +169,10 @@ impl<F: Scalar> Net<'_, F> {
         let share = F::lit(self.share());
         for block in self.two_rounds(k) {
             let key = self.second_key(worker, k, block);
-            let Some((coder, state)) = self.low_rank(block) else { continue };
+            let Some(coder) = self.low_rank(block) else { continue };
             let packet;
             (packet, bytes) = Packet::split(bytes)?;
-            coder.right.decode_add(packet, key, share, &mut state.right)?;
+            coder.right.add(packet, key, share)?;
         }
         Ok(bytes)
     }
@@ -262,8 +199,8 @@ impl<F: Scalar> Net<'_, F> {
         let mut message = std::mem::take(&mut self.down);
         for block in self.freshly_warm(k) {
             let key = down_key(self.setting.seed, k, block, RIGHT);
-            if let Some((coder, state)) = self.low_rank(block) {
-                coder.right.encode(&state.right, key, &mut message)?;
+            if let Some(coder) = self.low_rank(block) {
+                coder.right.encode(key, &mut message)?;
             }
         }
         self.down = message;
@@ -278,12 +215,11 @@ impl<F: Scalar> Net<'_, F> {
     ) -> Result<&'b [u8], DecodeError> {
         for block in self.freshly_warm(k) {
             let key = down_key(self.setting.seed, k, block, RIGHT);
-            let Some((coder, state)) = self.low_rank(block) else { continue };
+            let Some(coder) = self.low_rank(block) else { continue };
             let packet;
             (packet, packets) = Packet::split(packets)?;
-            state.right.fill(F::zero());
-            coder.right.decode_add(packet, key, F::one(), &mut state.right)?;
-            coder.keep_warm(&mut state.warm, &state.right);
+            coder.right.read(packet, key)?;
+            coder.keep_warm();
         }
         Ok(packets)
     }

@@ -135,14 +135,10 @@ impl<F: Scalar> Net<'_, F> {
                     |scale, out: &mut [F]| compressor.decode_add(packet, key, scale * gain, out);
                 feedback.follow(worker, block, v, Some(&mut sent)).map_err(wrong)
             }
-            Coder::LowRank(factors) => {
-                let first = self.placement.hosted(self.comm.rank()).start;
-                match &mut self.factors[block as usize] {
-                    Some(state) => state
-                        .first_round(factors, worker - first, v, key, &mut self.up)
-                        .map_err(|source| NetError::Worker(overflow(block, source))),
-                    None => Ok(()),
-                }
+            Coder::LowRank(coder) => {
+                coder.project(worker - self.placement.hosted(self.comm.rank()).start, v);
+                (coder.left.encode(key, &mut self.up))
+                    .map_err(|source| NetError::Worker(overflow(block, source)))
             }
         }
     }

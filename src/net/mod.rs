@@ -94,8 +94,6 @@ pub struct Net<'c, F> {
     placement: Placement,
     setting: Setting,
     links: Links<F>,
-    /// State of the low-rank coders of x, y and z.
-    factors: [Option<low_rank::Factors<F>>; 3],
     /// Time by phase; the algorithm's own work after a `mean_at_server` is charged to the server.
     pub clock: Clock,
     traffic: Traffic,
@@ -115,12 +113,11 @@ pub struct Net<'c, F> {
 
 impl<'c, F: Scalar> Net<'c, F> {
     /// One rank's end of the network.
-    pub fn new(comm: &'c mut dyn Comm, setting: Setting, links: Links<F>) -> Self {
+    pub fn new(comm: &'c mut dyn Comm, setting: Setting, mut links: Links<F>) -> Self {
         let Setting { workers, dims, seed, .. } = setting;
         let placement = Placement { workers, ranks: comm.ranks() };
-        let hosted = placement.hosted(comm.rank()).len();
+        low_rank::start(&mut links, placement.hosted(comm.rank()).len(), seed);
         Self {
-            factors: low_rank::factors(&links, dims, hosted, seed),
             reports: vec![RankReport::default(); comm.ranks()],
             comm,
             placement,

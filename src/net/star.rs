@@ -141,10 +141,11 @@ impl<F: Scalar> Net<'_, F> {
                         compressor.decode_add(packet, key, scale, self.mean.block_mut(block))?;
                     }
                 },
-                Coder::LowRank(factors) => {
-                    if let Some(state) = &mut self.factors[block as usize] {
-                        state.add_left(factors, packet, key, share, worker == 0)?;
+                Coder::LowRank(coder) => {
+                    if worker == 0 {
+                        coder.left.clear();
                     }
+                    coder.left.add(packet, key, F::lit(share))?;
                 }
             }
         }
