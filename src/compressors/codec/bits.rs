@@ -29,17 +29,25 @@ pub fn pack<N: Copy + Into<u32>>(numbers: &[N], width: u32, out: &mut Vec<u8>) {
         }
     }
     let rest = if width <= 8 { rest } else { numbers };
+    let start = out.len();
+    out.resize(start + packed_len(rest.len(), width), 0);
+    let (quads, last) = out[start..].as_chunks_mut::<4>();
+    let mut quads = quads.iter_mut();
     let (mut word, mut filled) = (0u64, 0);
     for &number in rest {
         word |= u64::from(number.into() & mask) << filled;
         filled += width;
         if filled >= 32 {
-            out.extend_from_slice(&(word as u32).to_le_bytes());
+            if let Some(quad) = quads.next() {
+                *quad = (word as u32).to_le_bytes();
+            }
             word >>= 32;
             filled -= 32;
         }
     }
-    out.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8) as usize]);
+    // Fewer than 32 bits are left: a whole quad of bytes, or the last ones.
+    let left = quads.next().map_or(last, |quad| &mut quad[..]);
+    left.copy_from_slice(&word.to_le_bytes()[..left.len()]);
 }
 
 /// The 8 bytes from `at` on as a number; what is behind the end is zero.
@@ -64,9 +72,19 @@ where
     assert!(width <= 32);
     let mask = ((1u64 << width) - 1) as u32;
     if width > 8 {
-        for (at, number) in numbers.iter_mut().enumerate() {
-            let bit = at * width as usize;
-            *number = ((word_at(bytes, bit / 8) >> (bit % 8)) as u32 & mask).as_();
+        let (quads, last) = bytes.as_chunks::<4>();
+        let mut padded = [0; 4];
+        padded[..last.len()].copy_from_slice(last);
+        let mut quads = quads.iter().copied().chain([padded]);
+        let (mut word, mut held) = (0u64, 0);
+        for number in numbers {
+            if held < width {
+                word |= u64::from(u32::from_le_bytes(quads.next().unwrap_or_default())) << held;
+                held += 32;
+            }
+            *number = (word as u32 & mask).as_();
+            word >>= width;
+            held -= width;
         }
         return;
     }
