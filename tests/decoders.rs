@@ -8,6 +8,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use rand::Rng;
 use serde_json::{Value, json};
 
 use common::{compressor, compressor_examples, key, normal, packed};
@@ -140,6 +141,50 @@ fn claims_of_a_huge_vector_are_refused_before_anything_is_allocated() {
             assert!(decode(config, &huge, DIM).is_err(), "{config}: words at {words:?}");
         }
     });
+}
+
+/// Long enough for a second block of every code, the last one not full.
+const LONG: usize = 5003;
+
+fn long_packets_are_read_or_refused<F: Scalar>(config: &Value) {
+    let packet = packed(&mut *compressor::<F>(config, LONG), &normal::<F>(LONG, 1), key(0));
+    assert_eq!(decode::<F>(config, &packet, LONG), Ok(()), "{config}");
+    let payload = &packet[HEADER..];
+    let mut rng = key(1).rng();
+    let mut below = |bound: usize| (rng.next_u64() % bound as u64) as usize;
+    // At the end, in the middle, and anywhere.
+    let middle = payload.len() / 2..payload.len() / 2 + 10;
+    let last = payload.len().saturating_sub(30)..payload.len();
+    let ends: Vec<usize> =
+        middle.chain(last).chain((0..40).map(|_| below(payload.len()))).collect();
+    for end in ends {
+        let short = with_payload(&packet, &payload[..end]);
+        assert!(decode::<F>(config, &short, LONG).is_err(), "{config}: {end} bytes of payload");
+    }
+    let long = with_payload(&packet, &[payload, &[0]].concat());
+    assert!(decode::<F>(config, &long, LONG).is_err(), "{config}: a byte too many");
+    // Damaged payloads may be what another vector's packet holds: that it returns is what counts.
+    for _ in 0..200 {
+        let mut damaged = packet.clone();
+        for _ in 0..=below(4) {
+            damaged[HEADER + below(payload.len())] = below(256) as u8;
+        }
+        let _ = decode::<F>(config, &damaged, LONG);
+    }
+    for byte in [0, 0x55, 0xff] {
+        let from = below(payload.len());
+        let mut damaged = packet.clone();
+        damaged[HEADER + from..].fill(byte);
+        let _ = decode::<F>(config, &damaged, LONG);
+    }
+}
+
+#[test]
+fn truncations_and_damage_beyond_the_first_block_are_errors_or_read() {
+    for config in compressor_examples() {
+        long_packets_are_read_or_refused::<f32>(&config);
+        long_packets_are_read_or_refused::<f64>(&config);
+    }
 }
 
 proptest! {

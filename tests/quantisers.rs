@@ -3,21 +3,15 @@
 
 mod common;
 
-use std::sync::Mutex;
-
 use serde_json::{Value, json};
 
-use common::{add_packed, bits, compressor, compressor_examples, key, normal, packed};
+use common::{Levels, add_packed, bits, compressor, compressor_examples, key, normal, packed};
 use sobaya::compressors::{self, Bound, NotFinite};
 use sobaya::packet::{DecodeError, HEADER, Packet};
 use sobaya::scalar::Scalar;
-use sobaya::simd::Level;
 use sobaya::vars::dot;
 
 const KINDS: [&str; 4] = ["dithering", "ternary", "natural", "sign"];
-
-/// The level of instructions is the process's: one test at a time may choose it.
-static LEVEL: Mutex<()> = Mutex::new(());
 
 fn quantisers() -> Vec<Value> {
     let of_kind = |config: &Value| KINDS.iter().any(|kind| config["kind"] == *kind);
@@ -40,35 +34,26 @@ fn value<F: Scalar>(config: &Value, v: &[F]) -> Vec<F> {
 }
 
 /// Packet and sum at every level of instructions.
-fn is_the_same_everywhere<F: Scalar>(config: &Value, v: &[F]) {
-    let run = |level| {
-        Level::at_most(level);
+fn is_the_same_everywhere<F: Scalar>(config: &Value, v: &[F], levels: &Levels) {
+    levels.agree(&format!("{config}, {} [{}]", F::NAME, v.len()), || {
         let mut compressor = compressor::<F>(config, v.len());
         let bytes = packed(&mut *compressor, v, key(6));
         let mut sum = normal::<F>(v.len(), 8);
         add_packed(&mut *compressor, &bytes, key(6), F::lit(0.3), &mut sum);
-        (bytes, sum)
-    };
-    let expected = run(Level::Baseline);
-    for level in Level::ALL {
-        let found = run(level);
-        let case = format!("{config}, {}, {} [{}]", level.name(), F::NAME, v.len());
-        assert!(found.0 == expected.0, "{case}: another packet");
-        assert!(bits(&found.1) == bits(&expected.1), "{case}: another sum");
-    }
-    Level::at_most(Level::best());
+        (bytes, bits(&sum).to_vec())
+    });
 }
 
 #[test]
 fn packets_and_sums_have_the_same_bits_on_every_instruction_set() {
-    let _alone = LEVEL.lock();
+    let levels = Levels::of("packets and sums of quantisers");
     for config in quantisers() {
         for dim in [1, 7, 31, 32, 33, 512, 513, 5000, 20_011] {
-            is_the_same_everywhere(&config, &normal::<f32>(dim, 1));
-            is_the_same_everywhere(&config, &normal::<f64>(dim, 1));
+            is_the_same_everywhere(&config, &normal::<f32>(dim, 1), &levels);
+            is_the_same_everywhere(&config, &normal::<f64>(dim, 1), &levels);
         }
         let scales: Vec<f32> = (0..300).map(|j| f32::from_bits(j * 7_135_201)).collect();
-        is_the_same_everywhere(&config, &scales);
+        is_the_same_everywhere(&config, &scales, &levels);
     }
 }
 
@@ -85,6 +70,8 @@ fn packets_have_the_length_that_their_format_says() {
         |levels, bucket| json!({ "kind": "dithering", "levels": levels, "bucket": bucket });
     assert_eq!(length(&dithering(7, 512), 512), 8 + 4 + 256);
     assert_eq!(length(&dithering(7, 512), 1025), 8 + 3 * 4 + 2 * 256 + 1);
+    let bits = 8.0 * (HEADER + length(&dithering(7, 512), 1_000_000)) as f64 / 1e6;
+    assert!(bits <= 4.1, "{bits} bits a coordinate");
     assert_eq!(length(&dithering(127, 512), 600), 8 + 2 * 4 + 600);
     assert_eq!(length(&dithering(1, 512), 10), 8 + 4 + 3);
     assert_eq!(length(&dithering(32767, 512), 10), 8 + 4 + 20);

@@ -57,6 +57,17 @@ impl Encoder {
         self.threshold as f64 / ONE as f64
     }
 
+    /// Draws the support: its size is part of the header.
+    fn header<F: Scalar>(&mut self, key: Key) -> Header {
+        Header {
+            compressor: WIRE,
+            index_code: INDEX_FROM_KEY,
+            value_code: packet::raw_value_code::<F>(),
+            dim: self.dim,
+            count: self.draw(key),
+        }
+    }
+
     /// Draws the support and returns its size.
     fn draw(&mut self, key: Key) -> usize {
         let mut lanes = key.lanes();
@@ -116,13 +127,7 @@ impl<F: Scalar> Compressor<F> for Encoder {
     }
 
     fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
-        let header = Header {
-            compressor: WIRE,
-            index_code: INDEX_FROM_KEY,
-            value_code: packet::raw_value_code::<F>(),
-            dim: v.len(),
-            count: self.draw(key),
-        };
+        let header = self.header::<F>(key);
         let mut finite = true;
         packet::write(out, header, |out| {
             out.reserve(header.count * F::BYTES);
@@ -147,12 +152,8 @@ impl<F: Scalar> Compressor<F> for Encoder {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, mut payload } = packet;
-        DecodeError::expect("compressor", header.compressor.into(), WIRE.into())?;
-        DecodeError::expect("index code", header.index_code.into(), INDEX_FROM_KEY.into())?;
-        DecodeError::expect("value code", header.value_code.into(), F::BYTES)?;
-        DecodeError::expect("dim", header.dim, self.dim)?;
+        header.expect(self.header::<F>(key))?;
         DecodeError::expect("length of the sum", out.len(), self.dim)?;
-        DecodeError::expect("count", header.count, self.draw(key))?;
         DecodeError::expect("payload bytes", payload.len(), header.count * F::BYTES)?;
         let scale = scale * F::lit(1.0 / self.p());
         vectorized(

@@ -38,16 +38,21 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// Appends the packet of any vector, finite or not.
-    pub fn write<F: Scalar>(v: &[F], out: &mut Vec<u8>) {
-        let header = Header {
+    fn header<F: Scalar>(dim: usize) -> Header {
+        Header {
             compressor: WIRE,
             index_code: 0,
             value_code: packet::raw_value_code::<F>(),
-            dim: v.len(),
-            count: v.len(),
-        };
-        packet::write(out, header, |out| out.extend_from_slice(bytemuck::cast_slice(v)));
+            dim,
+            count: dim,
+        }
+    }
+
+    /// Appends the packet of any vector, finite or not.
+    pub fn write<F: Scalar>(v: &[F], out: &mut Vec<u8>) {
+        packet::write(out, Self::header::<F>(v.len()), |out| {
+            out.extend_from_slice(bytemuck::cast_slice(v))
+        });
     }
 }
 
@@ -72,11 +77,7 @@ impl<F: Scalar> Compressor<F> for Dense {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, payload } = packet;
-        DecodeError::expect("compressor", header.compressor.into(), WIRE.into())?;
-        DecodeError::expect("index code", header.index_code.into(), 0)?;
-        DecodeError::expect("value code", header.value_code.into(), F::BYTES)?;
-        DecodeError::expect("dim", header.dim, out.len())?;
-        DecodeError::expect("count", header.count, out.len())?;
+        header.expect(Self::header::<F>(out.len()))?;
         for (out, v) in out.iter_mut().zip(packet::values::<F>(payload, header.count)?) {
             *out += scale * v;
         }

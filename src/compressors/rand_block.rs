@@ -55,6 +55,16 @@ struct Encoder {
 }
 
 impl Encoder {
+    fn header<F: Scalar>(&self) -> Header {
+        Header {
+            compressor: WIRE,
+            index_code: INDEX_FROM_KEY,
+            value_code: packet::raw_value_code::<F>(),
+            dim: self.dim,
+            count: self.count,
+        }
+    }
+
     /// The block up to the last coordinate, and what of it continues at the first.
     fn block(&self, key: Key) -> [Range<usize>; 2] {
         let (dim, mut rng) = (self.dim as u64, key.rng());
@@ -77,18 +87,11 @@ impl<F: Scalar> Compressor<F> for Encoder {
     }
 
     fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
-        let header = Header {
-            compressor: WIRE,
-            index_code: INDEX_FROM_KEY,
-            value_code: packet::raw_value_code::<F>(),
-            dim: v.len(),
-            count: self.count,
-        };
         let parts = self.block(key).map(|range| &v[range]);
         if !parts.into_iter().all(all_finite) {
             return Err(NotFinite);
         }
-        packet::write(out, header, |out| {
+        packet::write(out, self.header::<F>(), |out| {
             parts.iter().for_each(|part| out.extend_from_slice(bytemuck::cast_slice(part)));
         });
         Ok(())
@@ -102,13 +105,9 @@ impl<F: Scalar> Compressor<F> for Encoder {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, payload } = packet;
-        DecodeError::expect("compressor", header.compressor.into(), WIRE.into())?;
-        DecodeError::expect("index code", header.index_code.into(), INDEX_FROM_KEY.into())?;
-        DecodeError::expect("value code", header.value_code.into(), F::BYTES)?;
-        DecodeError::expect("dim", header.dim, self.dim)?;
+        header.expect(self.header::<F>())?;
         DecodeError::expect("length of the sum", out.len(), self.dim)?;
-        DecodeError::expect("count", header.count, self.count)?;
-        DecodeError::expect("payload bytes", payload.len(), header.count * F::BYTES)?;
+        DecodeError::expect("payload bytes", payload.len(), self.count * F::BYTES)?;
         let scale = scale * F::lit(self.dim as f64 / self.count as f64);
         let parts = self.block(key);
         let (first, second) = payload.split_at(parts[0].len() * F::BYTES);

@@ -103,21 +103,26 @@ impl Support {
     }
 }
 
+impl Encoder {
+    fn header<F: Scalar>(&self) -> Header {
+        Header {
+            compressor: self.wire,
+            index_code: self.support.index_code(),
+            value_code: packet::raw_value_code::<F>(),
+            dim: self.dim,
+            count: self.count,
+        }
+    }
+}
+
 impl<F: Scalar> Compressor<F> for Encoder {
     fn bound(&self) -> Bound {
         Bound::Unbiased { omega: self.dim as f64 / self.count as f64 - 1.0 }
     }
 
     fn encode(&mut self, v: &[F], key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
-        let header = Header {
-            compressor: self.wire,
-            index_code: self.support.index_code(),
-            value_code: packet::raw_value_code::<F>(),
-            dim: v.len(),
-            count: self.count,
-        };
         let mut finite = true;
-        packet::write(out, header, |out| {
+        packet::write(out, self.header::<F>(), |out| {
             out.reserve(self.count * F::BYTES);
             vectorized(
                 #[inline(always)]
@@ -143,14 +148,9 @@ impl<F: Scalar> Compressor<F> for Encoder {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, mut payload } = packet;
-        let index_code = self.support.index_code();
-        DecodeError::expect("compressor", header.compressor.into(), self.wire.into())?;
-        DecodeError::expect("index code", header.index_code.into(), index_code.into())?;
-        DecodeError::expect("value code", header.value_code.into(), F::BYTES)?;
-        DecodeError::expect("dim", header.dim, self.dim)?;
+        header.expect(self.header::<F>())?;
         DecodeError::expect("length of the sum", out.len(), self.dim)?;
-        DecodeError::expect("count", header.count, self.count)?;
-        DecodeError::expect("payload bytes", payload.len(), header.count * F::BYTES)?;
+        DecodeError::expect("payload bytes", payload.len(), self.count * F::BYTES)?;
         let scale = scale * F::lit(self.dim as f64 / self.count as f64);
         vectorized(
             #[inline(always)]

@@ -19,7 +19,7 @@ const WIRE: u8 = 9;
 /// No entry is left out.
 const INDEX_NONE: u8 = 0;
 /// Entries that are added in the run's precision before the sum goes on in double precision.
-const BLOCK: usize = 1024;
+const SUM_BLOCK: usize = 1024;
 
 /// C(v) = (|v|_1 / d) sign(v), the sign of 0 being +.
 ///
@@ -94,12 +94,7 @@ impl<F: Scalar> Compressor<F> for Encoder {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, payload } = packet;
-        let own = self.header::<F>();
-        DecodeError::expect("compressor", header.compressor.into(), own.compressor.into())?;
-        DecodeError::expect("index code", header.index_code.into(), own.index_code.into())?;
-        DecodeError::expect("value code", header.value_code.into(), own.value_code.into())?;
-        DecodeError::expect("dim", header.dim, own.dim)?;
-        DecodeError::expect("count", header.count, own.count)?;
+        header.expect(self.header::<F>())?;
         DecodeError::expect("length of the sum", out.len(), self.dim)?;
         DecodeError::expect("payload bytes", payload.len(), self.payload::<F>())?;
         let (mean, bits) = payload.split_at(F::BYTES);
@@ -125,7 +120,7 @@ impl<F: Scalar> Compressor<F> for Encoder {
 #[inline(always)]
 fn signs_and_sum<F: Scalar>(v: &[F], bits: &mut [u8]) -> f64 {
     let mut sum = 0.0;
-    for (v, bits) in v.chunks(BLOCK).zip(bits.chunks_mut(BLOCK / 8)) {
+    for (v, bits) in v.chunks(SUM_BLOCK).zip(bits.chunks_mut(SUM_BLOCK / 8)) {
         let mut lanes = [F::zero(); LANES];
         let (full, tail) = v.as_chunks::<LANES>();
         let (head, rest) = bits.split_at_mut(full.len() * (LANES / 8));

@@ -145,12 +145,7 @@ impl<F: Scalar> Compressor<F> for Encoder {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, payload } = packet;
-        let own = self.header::<F>();
-        DecodeError::expect("compressor", header.compressor.into(), own.compressor.into())?;
-        DecodeError::expect("index code", header.index_code.into(), own.index_code.into())?;
-        DecodeError::expect("value code", header.value_code.into(), own.value_code.into())?;
-        DecodeError::expect("dim", header.dim, own.dim)?;
-        DecodeError::expect("count", header.count, own.count)?;
+        header.expect(self.header::<F>())?;
         DecodeError::expect("length of the sum", out.len(), self.dim)?;
         DecodeError::expect("payload bytes", payload.len(), self.payload::<F>())?;
         let (bucket, buckets) = payload.split_at(PRELUDE);

@@ -1,7 +1,7 @@
 //! Top-k: the K entries of largest magnitude, exactly; ties go to the lowest index.
 //!
 //! Values travel as they are or in 32, 16, 8, 4 bits or 1 bit, indices as Golomb-Rice codes of their
-//! gaps or as 16-bit positions. A packet's payload is the code of the values, then that of the
+//! gaps or as positions of 16 or 32 bits. A packet's payload is the code of the values, then that of the
 //! indices, in ascending order of the indices.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::select::{Guess, Selection};
 use super::codec::values::ValueCode;
-use super::codec::{BLOCK, chunks, rice, values};
+use super::codec::{CODE_BLOCK, chunks, rice, values, words};
 use super::{Bound, Compressor, CompressorKind, NotFinite, Site, kept};
 use crate::config::{KeyError, Ratio};
 use crate::key::Key;
@@ -33,8 +33,8 @@ pub struct TopK {
     /// 4 (sign and magnitude level), 1 (sign; one magnitude for all). Left out: the run's precision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bits: Option<Bits>,
-    /// How positions travel: "rice" takes few bytes, "raw" little time; "auto" chooses rice on links
-    /// below 5 Gbit/s.
+    /// How positions travel: "rice" takes few bytes, "raw" little time (16 bits each and 32 for every
+    /// 65,536 entries, or 32 bits each where that is less); "auto" chooses rice on links below 5 Gbit/s.
     #[serde(default)]
     index: Index,
     /// Whether the K largest are those of the whole variable or, with K for each, of each matrix.
@@ -120,13 +120,15 @@ impl TopK {
         })
     }
 
-    fn index_code(&self, link_gbit: f64, every_entry: bool) -> IndexCode {
+    fn index_code(&self, link_gbit: f64, dim: usize, count: usize) -> IndexCode {
         match self.index {
-            _ if every_entry => IndexCode::Every,
-            Index::Raw => IndexCode::Positions,
+            _ if count == dim => IndexCode::Every,
             Index::Rice => IndexCode::Rice,
             Index::Auto if link_gbit < FAST_LINK => IndexCode::Rice,
-            Index::Auto => IndexCode::Positions,
+            Index::Raw | Index::Auto if words::len(count) < chunks::len(dim, count) => {
+                IndexCode::Words
+            }
+            Index::Raw | Index::Auto => IndexCode::Chunks,
         }
     }
 
@@ -153,7 +155,7 @@ impl CompressorKind for TopK {
             dim: site.dim(),
             count,
             value_code: self.value_code::<F>()?,
-            index_code: self.index_code(site.link_gbit, count == site.dim()),
+            index_code: self.index_code(site.link_gbit, site.dim(), count),
             spans,
             selection: Selection::default(),
             rice: rice::Encoder::default(),
@@ -174,8 +176,10 @@ struct Span {
 enum IndexCode {
     /// Not at all: every entry is sent.
     Every = 0,
+    /// See [`words`].
+    Words = 1,
     /// See [`chunks`].
-    Positions = 2,
+    Chunks = 2,
     /// See [`rice`].
     Rice = 4,
 }
@@ -190,6 +194,18 @@ struct Encoder<F> {
     rice: rice::Encoder,
 }
 
+impl<F: Scalar> Encoder<F> {
+    fn header(&self) -> Header {
+        Header {
+            compressor: WIRE,
+            index_code: self.index_code as u8,
+            value_code: self.value_code.number::<F>(),
+            dim: self.dim,
+            count: self.count,
+        }
+    }
+}
+
 impl<F: Scalar> Compressor<F> for Encoder<F> {
     /// What a span keeps is at least K_l/d_l of its squares, what all keep at least the smallest
     /// such share of |v|^2; the code of the values makes delta smaller ([`ValueCode::delta`]).
@@ -200,15 +216,8 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
     }
 
     fn encode(&mut self, v: &[F], _key: Key, out: &mut Vec<u8>) -> Result<(), NotFinite> {
-        let header = Header {
-            compressor: WIRE,
-            index_code: self.index_code as u8,
-            value_code: self.value_code.number::<F>(),
-            dim: v.len(),
-            count: self.count,
-        };
         let mut result = Ok(());
-        packet::write(out, header, |out| {
+        packet::write(out, self.header(), |out| {
             if self.index_code == IndexCode::Every {
                 result = self.value_code.write(v, out);
                 return;
@@ -221,6 +230,7 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
             result = self.value_code.write(self.selection.values(), out);
             match self.index_code {
                 IndexCode::Rice => self.rice.write(self.selection.indices(), out),
+                IndexCode::Words => words::write(self.selection.indices(), out),
                 _ => chunks::write(self.selection.indices(), v.len(), out),
             }
         });
@@ -235,13 +245,8 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         out: &mut [F],
     ) -> Result<(), DecodeError> {
         let Packet { header, payload } = packet;
-        DecodeError::expect("compressor", header.compressor.into(), WIRE.into())?;
-        DecodeError::expect("index code", header.index_code.into(), self.index_code as usize)?;
-        let value_code = self.value_code.number::<F>();
-        DecodeError::expect("value code", header.value_code.into(), value_code.into())?;
-        DecodeError::expect("dim", header.dim, self.dim)?;
+        header.expect(self.header())?;
         DecodeError::expect("length of the sum", out.len(), self.dim)?;
-        DecodeError::expect("count", header.count, self.count)?;
         let values = self.value_code.len::<F>(self.count);
         let Some((values, indices)) = payload.split_at_checked(values) else {
             return Err(DecodeError::Truncated { need: values, have: payload.len() });
@@ -253,7 +258,18 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
                 DecodeError::expect("bytes of indices", indices.len(), 0)?;
                 add_every(values, scale, out)
             }
-            IndexCode::Positions => {
+            IndexCode::Words => {
+                let mut indices = words::Decoder::new(indices, self.dim, count)?;
+                scatter(
+                    values,
+                    count,
+                    scale,
+                    out,
+                    #[inline(always)]
+                    |block| indices.next(block),
+                )
+            }
+            IndexCode::Chunks => {
                 let mut indices = chunks::Decoder::new(indices, self.dim, count)?;
                 scatter(
                     values,
@@ -282,7 +298,8 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
     fn max_packet(&self) -> usize {
         let indices = match self.index_code {
             IndexCode::Every => 0,
-            IndexCode::Positions => chunks::len(self.dim, self.count),
+            IndexCode::Words => words::len(self.count),
+            IndexCode::Chunks => chunks::len(self.dim, self.count),
             IndexCode::Rice => rice::max_len(self.dim, self.count),
         };
         HEADER + self.value_code.len::<F>(self.count) + indices
@@ -298,8 +315,8 @@ fn add_every<F: Scalar>(
     vectorized(
         #[inline(always)]
         || {
-            let mut block = [F::zero(); BLOCK];
-            for out in out.chunks_mut(BLOCK) {
+            let mut block = [F::zero(); CODE_BLOCK];
+            for out in out.chunks_mut(CODE_BLOCK) {
                 let block = &mut block[..out.len()];
                 values.next(block)?;
                 out.iter_mut().zip(&*block).for_each(|(out, &v)| *out += scale * v);
@@ -321,9 +338,9 @@ fn scatter<F: Scalar>(
     vectorized(
         #[inline(always)]
         || {
-            let (mut indices, mut block) = ([0; BLOCK], [F::zero(); BLOCK]);
-            for first in (0..count).step_by(BLOCK) {
-                let count = BLOCK.min(count - first);
+            let (mut indices, mut block) = ([0; CODE_BLOCK], [F::zero(); CODE_BLOCK]);
+            for first in (0..count).step_by(CODE_BLOCK) {
+                let count = CODE_BLOCK.min(count - first);
                 let (indices, block) = (&mut indices[..count], &mut block[..count]);
                 next(indices)?;
                 values.next(block)?;

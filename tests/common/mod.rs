@@ -2,12 +2,14 @@
 
 #![allow(dead_code)] // Each test file uses a part of it.
 
+pub mod bias;
 pub mod hyper_dual;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Distribution, StandardNormal, StudentT};
 use serde_json::{Value, json};
 
 use sobaya::comm::threads::{self, ThreadComm};
@@ -23,6 +25,7 @@ use sobaya::problems::{self, Problem, ProblemContext};
 use sobaya::registry::{Family, Registry};
 use sobaya::run::Outcome;
 use sobaya::scalar::Scalar;
+use sobaya::simd::Level;
 use sobaya::vars::{Dims, Layout};
 
 /// Seed of the tests' own draws and of the runs that they make.
@@ -37,6 +40,57 @@ pub fn key(iteration: u64) -> Key {
 pub fn normal<F: Scalar>(len: usize, sub: u32) -> Vec<F> {
     let mut rng = Key::shared(SEED, Stream::ProblemData).numbered(sub).rng();
     (0..len).map(|_| F::lit(StandardNormal.sample(&mut rng))).collect()
+}
+
+/// Lengths around those of vectors and words, and one of several buckets.
+pub const DIMS: [usize; 6] = [1, 2, 63, 64, 65, 1000];
+
+/// Vectors on which compressors differ.
+pub fn vectors<F: Scalar>(dim: usize) -> [(&'static str, Vec<F>); 5] {
+    let student = StudentT::new(2.0).expect("two degrees of freedom");
+    let mut rng = key(0).numbered(1).rng();
+    let spike = |j: usize| F::lit(if j == dim / 2 { 1.0 } else { 1e-3 });
+    [
+        ("normal", normal(dim, 2)),
+        ("heavy-tailed", (0..dim).map(|_| F::lit(student.sample(&mut rng))).collect()),
+        ("spiky", (0..dim).map(spike).collect()),
+        ("zero", vec![F::zero(); dim]),
+        ("tied", (0..dim).map(|j| F::lit([-1.0, 1.0, 0.5][j % 3])).collect()),
+    ]
+}
+
+/// The levels of instructions that the processor at hand has.
+///
+/// The level is the process's: whoever holds this is alone in choosing it.
+pub struct Levels {
+    _alone: MutexGuard<'static, ()>,
+    levels: Vec<Level>,
+}
+
+impl Levels {
+    /// Waits for other tests that choose a level, and says which levels `what` is compared on.
+    pub fn of(what: &str) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let levels: Vec<Level> =
+            Level::ALL.into_iter().filter(|&level| level <= Level::best()).collect();
+        let names: Vec<&str> = levels.iter().map(|level| level.name()).collect();
+        println!("{what} compared on: {}", names.join(", "));
+        Self { _alone: alone, levels }
+    }
+
+    /// Fails unless `body` has the same result at each level.
+    pub fn agree<T: PartialEq>(&self, case: &str, mut body: impl FnMut() -> T) {
+        let mut results = self.levels.iter().map(|&level| {
+            assert_eq!(Level::at_most(level), level);
+            (level.name(), body())
+        });
+        let (baseline, expected) = results.next().expect("every processor has the baseline");
+        for (name, result) in results {
+            assert!(result == expected, "{case}: {name} differs from {baseline}");
+        }
+        Level::at_most(Level::best());
+    }
 }
 
 /// The numbers as bytes, to compare bits.

@@ -1,5 +1,7 @@
 //! Numbers of a fixed width, bit after bit, the lowest first.
 
+use num_traits::AsPrimitive;
+
 /// Bytes that `count` numbers of `width` bits take.
 pub fn packed_len(count: usize, width: u32) -> usize {
     (count * width as usize).div_ceil(8)
@@ -10,7 +12,7 @@ pub fn packed_len(count: usize, width: u32) -> usize {
 /// # Panics
 /// If the width is above 32.
 #[inline(always)]
-pub fn pack(numbers: &[u32], width: u32, out: &mut Vec<u8>) {
+pub fn pack<N: Copy + Into<u32>>(numbers: &[N], width: u32, out: &mut Vec<u8>) {
     assert!(width <= 32);
     if width == 0 {
         return;
@@ -21,23 +23,31 @@ pub fn pack(numbers: &[u32], width: u32, out: &mut Vec<u8>) {
         // Eight numbers make `width` whole bytes of one word.
         for eight in eights {
             let word = (eight.iter().rev())
-                .fold(0u64, |word, &number| word << width | u64::from(number & mask));
+                .fold(0u64, |word, &number| word << width | u64::from(number.into() & mask));
             out.extend_from_slice(&word.to_le_bytes());
             out.truncate(out.len() - (8 - width as usize));
         }
     }
     let rest = if width <= 8 { rest } else { numbers };
+    let start = out.len();
+    out.resize(start + packed_len(rest.len(), width), 0);
+    let (quads, last) = out[start..].as_chunks_mut::<4>();
+    let mut quads = quads.iter_mut();
     let (mut word, mut filled) = (0u64, 0);
     for &number in rest {
-        word |= u64::from(number & mask) << filled;
+        word |= u64::from(number.into() & mask) << filled;
         filled += width;
         if filled >= 32 {
-            out.extend_from_slice(&(word as u32).to_le_bytes());
+            if let Some(quad) = quads.next() {
+                *quad = (word as u32).to_le_bytes();
+            }
             word >>= 32;
             filled -= 32;
         }
     }
-    out.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8) as usize]);
+    // Fewer than 32 bits are left: a whole quad of bytes, or the last ones.
+    let left = quads.next().map_or(last, |quad| &mut quad[..]);
+    left.copy_from_slice(&word.to_le_bytes()[..left.len()]);
 }
 
 /// The 8 bytes from `at` on as a number; what is behind the end is zero.
@@ -55,20 +65,33 @@ pub fn word_at(bytes: &[u8], at: usize) -> u64 {
 /// # Panics
 /// If the width is above 32.
 #[inline(always)]
-pub fn unpack(bytes: &[u8], width: u32, numbers: &mut [u32]) {
+pub fn unpack<N: Copy + 'static>(bytes: &[u8], width: u32, numbers: &mut [N])
+where
+    u32: AsPrimitive<N>,
+{
     assert!(width <= 32);
     let mask = ((1u64 << width) - 1) as u32;
     if width > 8 {
-        for (at, number) in numbers.iter_mut().enumerate() {
-            let bit = at * width as usize;
-            *number = (word_at(bytes, bit / 8) >> (bit % 8)) as u32 & mask;
+        let (quads, last) = bytes.as_chunks::<4>();
+        let mut padded = [0; 4];
+        padded[..last.len()].copy_from_slice(last);
+        let mut quads = quads.iter().copied().chain([padded]);
+        let (mut word, mut held) = (0u64, 0);
+        for number in numbers {
+            if held < width {
+                word |= u64::from(u32::from_le_bytes(quads.next().unwrap_or_default())) << held;
+                held += 32;
+            }
+            *number = (word as u32 & mask).as_();
+            word >>= width;
+            held -= width;
         }
         return;
     }
     for (at, eight) in numbers.chunks_mut(8).enumerate() {
         let word = word_at(bytes, at * width as usize);
         for (place, number) in (0..).zip(eight) {
-            *number = (word >> (place * width)) as u32 & mask;
+            *number = ((word >> (place * width)) as u32 & mask).as_();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Ascending indices as 16-bit positions within chunks of 65,536: u32 entries of each chunk (left out
 //! if there is but one chunk), then the positions. Fast to write and to read, 2 bytes an index.
 
+use super::Ascending;
 use crate::packet::DecodeError;
 
 const CHUNK: usize = 1 << 16;
@@ -46,9 +47,7 @@ pub struct Decoder<'a> {
     /// First index of the chunk at hand, and how many of its entries are left.
     base: u64,
     left: usize,
-    /// No index is lower.
-    lowest: u64,
-    dim: u64,
+    ascending: Ascending,
 }
 
 impl<'a> Decoder<'a> {
@@ -66,7 +65,7 @@ impl<'a> Decoder<'a> {
                 (0, (CHUNK as u64).wrapping_neg())
             }
         };
-        Ok(Self { counts, positions, base, left, lowest: 0, dim: dim as u64 })
+        Ok(Self { counts, positions, base, left, ascending: Ascending::below(dim) })
     }
 
     /// The next indices, ascending and below the dimension: all of `indices`.
@@ -93,13 +92,7 @@ impl<'a> Decoder<'a> {
             (rest, self.positions) = (later, behind);
             self.left -= count;
         }
-        let (first, last) = (indices[0], indices[indices.len() - 1]);
-        let ascend = (indices.windows(2)).fold(true, |ascend, pair| ascend & (pair[0] < pair[1]));
-        if !ascend || u64::from(first) < self.lowest || u64::from(last) >= self.dim {
-            return Err(DecodeError::Index { index: last.into(), dim: self.dim as usize });
-        }
-        self.lowest = u64::from(last) + 1;
-        Ok(())
+        self.ascending.check(indices)
     }
 }
 

@@ -42,7 +42,7 @@ pub fn at_least<F: Scalar>(
             index = index.wrapping_add(1);
         }
     }
-    Some(found)
+    (found + SLACK <= room).then_some(found)
 }
 
 /// Keeps of the pairs those with |value| >= `least`, in order, and returns how many they are.
@@ -154,7 +154,7 @@ macro_rules! kernels {
                 values[found] = v;
                 found += usize::from(v & MAGNITUDE >= least);
             }
-            Some(found)
+            (found + SLACK <= room).then_some(found)
         }
 
         /// # Safety
@@ -378,7 +378,12 @@ mod tests {
             let mut found = |v: &[f32], t| at_least(v, 0, t, &mut indices, &mut values);
             assert_eq!(found(&[1.0; 100], 0), None);
             assert_eq!(found(&[1.0; 83], 0), Some(83));
+            assert!((84..120).all(|length| found(&vec![1.0; length], 0).is_none()));
             assert_eq!(found(&[1.0; 200], 2f32.magnitude()), Some(0));
+            let mut values = [0f64; 99];
+            let mut found = |v: &[f64]| at_least(v, 0, 0, &mut indices, &mut values);
+            assert!((84..120).all(|length| found(&vec![1.0; length]).is_none()));
+            assert_eq!(found(&[1.0; 83]), Some(83));
         }
         Level::at_most(Level::Avx512);
     }

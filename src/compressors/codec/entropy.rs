@@ -29,7 +29,7 @@ pub fn max_len(len: usize, width: u32) -> usize {
 }
 
 /// Encoder and decoder with their buffers.
-pub struct Coder {
+pub struct Rans {
     frequency: [u16; ALPHABET],
     /// Sum of the frequencies of smaller symbols.
     below: [u16; ALPHABET],
@@ -38,7 +38,7 @@ pub struct Coder {
     words: Vec<u16>,
 }
 
-impl Default for Coder {
+impl Default for Rans {
     fn default() -> Self {
         Self {
             frequency: [0; ALPHABET],
@@ -49,7 +49,7 @@ impl Default for Coder {
     }
 }
 
-impl Coder {
+impl Rans {
     /// Appends the code of `symbols` to `out`.
     pub fn encode(&mut self, symbols: &[u8], out: &mut Vec<u8>) {
         let used = self.count(symbols);
@@ -217,14 +217,14 @@ mod tests {
 
     fn coded(symbols: &[u8]) -> Vec<u8> {
         let mut bytes = vec![];
-        Coder::default().encode(symbols, &mut bytes);
+        Rans::default().encode(symbols, &mut bytes);
         bytes
     }
 
     fn comes_back(symbols: &[u8], alphabet: usize) -> usize {
         let bytes = coded(symbols);
         let mut back = vec![0; symbols.len()];
-        assert_eq!(Coder::default().decode(&bytes, alphabet, &mut back), Ok(()));
+        assert_eq!(Rans::default().decode(&bytes, alphabet, &mut back), Ok(()));
         assert!(back == symbols);
         bytes.len()
     }
@@ -272,11 +272,11 @@ mod tests {
         let bytes = coded(&symbols);
         let mut back = vec![0; symbols.len()];
         for end in 0..bytes.len() {
-            assert!(Coder::default().decode(&bytes[..end], 15, &mut back).is_err(), "{end} bytes");
+            assert!(Rans::default().decode(&bytes[..end], 15, &mut back).is_err(), "{end} bytes");
         }
         let long = [&bytes[..], &[0]].concat();
-        assert!(Coder::default().decode(&long, 15, &mut back).is_err());
-        assert!(Coder::default().decode(&bytes, 14, &mut back).is_err(), "a smaller alphabet");
+        assert!(Rans::default().decode(&long, 15, &mut back).is_err());
+        assert!(Rans::default().decode(&bytes, 14, &mut back).is_err(), "a smaller alphabet");
     }
 
     proptest! {
@@ -291,12 +291,12 @@ mod tests {
             len in 0usize..100,
         ) {
             let mut back = vec![0; len];
-            let _ = Coder::default().decode(&bytes, 15, &mut back);
+            let _ = Rans::default().decode(&bytes, 15, &mut back);
             // Behind a true table.
             let head = 1 + 2 * 15;
             let table = &coded(&(0..150).map(|i| i % 15).collect::<Vec<u8>>())[..head];
             bytes.splice(0..0, table.iter().copied());
-            if Coder::default().decode(&bytes, 15, &mut back).is_ok() {
+            if Rans::default().decode(&bytes, 15, &mut back).is_ok() {
                 prop_assert!(back.iter().all(|&symbol| symbol < 15));
             }
         }

@@ -16,7 +16,7 @@
 //! (n - 1) h^2 / (1 + (n - 1) x^2) over the steps: 0.137 for 4 bits, 0.0005 for 8. (Among subnormal
 //! numbers rounding to their grid may double an error: then 4 e holds, and 4 e < 1.)
 
-use super::BLOCK;
+use super::CODE_BLOCK;
 use crate::scalar::Scalar;
 
 /// L: number of the largest level, of `bits` bits with the sign.
@@ -27,7 +27,7 @@ const fn last_level(bits: u32) -> u32 {
 /// The bound e on the lost part of |v|^2 of blocks of up to `count` values.
 pub fn lost(bits: u32, count: usize) -> f64 {
     let last = last_level(bits);
-    let others = count.min(BLOCK).saturating_sub(1) as f64;
+    let others = count.min(CODE_BLOCK).saturating_sub(1) as f64;
     let part = |l: u32| f64::from(l * (l + 2)) / f64::from(last * (last + 2));
     (0..last)
         .map(|l| {
@@ -120,11 +120,11 @@ mod tests {
     #[test]
     fn the_worst_vector_of_the_derivation_meets_the_bound() {
         for (bits, e) in [(4, 0.136_42), (8, 0.000_49)] {
-            assert!((lost(bits, BLOCK) - e).abs() < 1e-5, "{}", lost(bits, BLOCK));
+            assert!((lost(bits, CODE_BLOCK) - e).abs() < 1e-5, "{}", lost(bits, CODE_BLOCK));
             let worst = (0..100_000)
                 .map(|i| {
                     let v: Vec<f32> =
-                        [1.0].into_iter().chain([i as f32 * 1e-5; BLOCK - 1]).collect();
+                        [1.0].into_iter().chain([i as f32 * 1e-5; CODE_BLOCK - 1]).collect();
                     let (off, size) = (v.iter().zip(coded(bits, &v, 0.0, 1.0))).fold(
                         (0.0, 0.0),
                         |(off, size), (v, c)| {
@@ -135,7 +135,7 @@ mod tests {
                 })
                 .fold(0.0, f64::max);
             assert!(
-                worst <= lost(bits, BLOCK) + 1e-5 && worst > 0.9 * lost(bits, BLOCK),
+                worst <= lost(bits, CODE_BLOCK) + 1e-5 && worst > 0.9 * lost(bits, CODE_BLOCK),
                 "{worst}"
             );
         }

@@ -2,30 +2,30 @@
 //!
 //! A bucket of n symbols is packed in planes where vector instructions like it: with p symbols a byte
 //! and h = ceil(n/p), byte i holds the symbols i, i + h, i + 2h, .. What a byte has no symbol for is 0.
+//! Other widths lie bit after bit ([`bits`]).
 
+use super::bits;
 use crate::packet::DecodeError;
 
 /// Five trits a byte: 3^5 = 243.
 const TRITS: usize = 5;
 
-/// Bytes of `len` symbols of `width` bits (1 to 16).
-pub fn packed_len(len: usize, width: u32) -> usize {
-    (len * width as usize).div_ceil(8)
-}
-
-/// Packs the first `len` symbols of `width` bits to `bytes` [`packed_len`]; behind them `symbols`
-/// holds a few zeros.
+/// Appends the first `len` symbols of `width` bits (1 to 16), [`bits::packed_len`] bytes; behind them
+/// `symbols` holds a few zeros.
 #[inline(always)]
-pub fn pack(symbols: &[u16], len: usize, width: u32, bytes: &mut [u8]) {
-    match width {
-        4 => {
-            let (low, high) = symbols.split_at(len.div_ceil(2));
-            for ((byte, low), high) in bytes.iter_mut().zip(low).zip(high) {
-                *byte = (low | high << 4) as u8;
-            }
-        }
-        8 => bytes.iter_mut().zip(symbols).for_each(|(byte, symbol)| *byte = *symbol as u8),
-        _ => pack_bits(&symbols[..len], width, bytes),
+pub fn pack(symbols: &[u16], len: usize, width: u32, out: &mut Vec<u8>) {
+    if !matches!(width, 4 | 8) {
+        return bits::pack(&symbols[..len], width, out);
+    }
+    let start = out.len();
+    out.resize(start + bits::packed_len(len, width), 0);
+    let bytes = &mut out[start..];
+    if width == 8 {
+        return bytes.iter_mut().zip(symbols).for_each(|(byte, symbol)| *byte = *symbol as u8);
+    }
+    let (low, high) = symbols.split_at(len.div_ceil(2));
+    for ((byte, low), high) in bytes.iter_mut().zip(low).zip(high) {
+        *byte = (low | high << 4) as u8;
     }
 }
 
@@ -44,48 +44,12 @@ pub fn unpack(bytes: &[u8], width: u32, symbols: &mut [u16]) -> Result<(), Decod
             symbols.iter_mut().zip(bytes).for_each(|(symbol, byte)| *symbol = u16::from(*byte));
             Ok(())
         }
-        _ => unpack_bits(bytes, width, symbols),
-    }
-}
-
-/// Symbols behind one another, lowest bits first.
-fn pack_bits(symbols: &[u16], width: u32, bytes: &mut [u8]) {
-    let (mut word, mut held) = (0u64, 0);
-    let (quads, last) = bytes.as_chunks_mut::<4>();
-    let mut quads = quads.iter_mut();
-    for &symbol in symbols {
-        word |= u64::from(symbol) << held;
-        held += width;
-        if held >= 32 {
-            if let Some(quad) = quads.next() {
-                *quad = (word as u32).to_le_bytes();
-            }
-            word >>= 32;
-            held -= 32;
+        _ => {
+            bits::unpack(bytes, width, symbols);
+            let padded = bits::padded_with_zeros(bytes, symbols.len(), width);
+            padding(u64::from(!padded))
         }
     }
-    // Fewer than 32 bits are left: a whole quad of bytes, or the last ones.
-    let left = quads.next().map_or(last, |quad| &mut quad[..]);
-    left.copy_from_slice(&word.to_le_bytes()[..left.len()]);
-}
-
-fn unpack_bits(bytes: &[u8], width: u32, symbols: &mut [u16]) -> Result<(), DecodeError> {
-    let (mut word, mut held) = (0u64, 0);
-    let (quads, last) = bytes.as_chunks::<4>();
-    let mut padded = [0; 4];
-    padded[..last.len()].copy_from_slice(last);
-    let mut quads = quads.iter().copied().chain([padded]);
-    for symbol in symbols {
-        if held < width {
-            word |= u64::from(u32::from_le_bytes(quads.next().unwrap_or_default())) << held;
-            held += 32;
-        }
-        *symbol = (word & ((1 << width) - 1)) as u16;
-        word >>= width;
-        held -= width;
-    }
-    let unread = quads.next().map_or(0, u32::from_le_bytes);
-    padding(word | u64::from(unread))
 }
 
 fn padding(bits: u64) -> Result<(), DecodeError> {
@@ -163,9 +127,10 @@ mod tests {
                 let mut symbols: Vec<u16> =
                     (0..len as u32).map(|i| (i * 40503 + 7) as u16).collect();
                 symbols.iter_mut().for_each(|symbol| *symbol &= mask);
-                let mut bytes = vec![0; packed_len(len, width)];
+                let mut bytes = vec![];
                 let padded = [&symbols[..], &[0; 8]].concat();
                 pack(&padded, len, width, &mut bytes);
+                assert_eq!(bytes.len(), bits::packed_len(len, width));
                 let mut back = vec![0; len];
                 assert_eq!(unpack(&bytes, width, &mut back), Ok(()));
                 assert_eq!(back, symbols, "{len} of {width} bits");

@@ -5,7 +5,7 @@ use crate::key::Lanes;
 use crate::scalar::Scalar;
 
 /// Entries that are rounded together.
-pub const BLOCK: usize = 32;
+pub const ROUND_BLOCK: usize = 32;
 
 /// How entries between two levels are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl<F: Scalar> Grid<F> {
 /// Length that a buffer for the symbols of `len` entries needs: whole blocks, and as many zeros
 /// behind the last entry as any packing pads with.
 pub fn symbols_len(len: usize) -> usize {
-    (len + 8).next_multiple_of(BLOCK)
+    (len + 8).next_multiple_of(ROUND_BLOCK)
 }
 
 /// The symbols level | sign << `shift` of a bucket, in `symbols` [`symbols_len(v.len())`]; behind the last
@@ -89,16 +89,16 @@ pub fn quantise<F: Scalar>(
 fn in_blocks<F: Scalar>(
     v: &[F],
     symbols: &mut [u16],
-    mut block: impl FnMut(&[F; BLOCK], &mut [u16; BLOCK]),
+    mut block: impl FnMut(&[F; ROUND_BLOCK], &mut [u16; ROUND_BLOCK]),
 ) {
-    let (full, tail) = v.as_chunks::<BLOCK>();
-    let (blocks, _) = symbols.as_chunks_mut::<BLOCK>();
+    let (full, tail) = v.as_chunks::<ROUND_BLOCK>();
+    let (blocks, _) = symbols.as_chunks_mut::<ROUND_BLOCK>();
     let (head, rest) = blocks.split_at_mut(full.len());
     for (v, out) in full.iter().zip(head) {
         block(v, out);
     }
     if let Some((last, _)) = rest.split_first_mut().filter(|_| !tail.is_empty()) {
-        let mut padded = [F::zero(); BLOCK];
+        let mut padded = [F::zero(); ROUND_BLOCK];
         padded[..tail.len()].copy_from_slice(tail);
         block(&padded, last);
     }
@@ -106,8 +106,13 @@ fn in_blocks<F: Scalar>(
 }
 
 #[inline(always)]
-fn nearest<F: Scalar>(v: &[F; BLOCK], grid: Grid<F>, shift: u32, out: &mut [u16; BLOCK]) {
-    for j in 0..BLOCK {
+fn nearest<F: Scalar>(
+    v: &[F; ROUND_BLOCK],
+    grid: Grid<F>,
+    shift: u32,
+    out: &mut [u16; ROUND_BLOCK],
+) {
+    for j in 0..ROUND_BLOCK {
         out[j] = (grid.position(v[j]).nearest().1 | v[j].sign_bit() << shift) as u16;
     }
 }
@@ -115,11 +120,11 @@ fn nearest<F: Scalar>(v: &[F; BLOCK], grid: Grid<F>, shift: u32, out: &mut [u16;
 /// nearest(t + r) with r uniform on (-1/2, 1/2): two entries share a draw of 32 bits.
 #[inline(always)]
 fn halves<F: Scalar>(
-    v: &[F; BLOCK],
+    v: &[F; ROUND_BLOCK],
     grid: Grid<F>,
     shift: u32,
     lanes: &mut Lanes,
-    out: &mut [u16; BLOCK],
+    out: &mut [u16; ROUND_BLOCK],
 ) {
     let draw = lanes.draw();
     let symbol = |v: F, bits: u32| {
@@ -127,25 +132,25 @@ fn halves<F: Scalar>(
         let r = F::one_plus(bits & 0x7f_ff80 | 0x40) - F::lit(1.5);
         ((grid.position(v) + r).nearest().1 | v.sign_bit() << shift) as u16
     };
-    for j in 0..BLOCK / 2 {
+    for j in 0..ROUND_BLOCK / 2 {
         out[j] = symbol(v[j], draw[j] >> 9);
-        out[j + BLOCK / 2] = symbol(v[j + BLOCK / 2], draw[j] << 7);
+        out[j + ROUND_BLOCK / 2] = symbol(v[j + ROUND_BLOCK / 2], draw[j] << 7);
     }
 }
 
 /// n + nearest(t - n + r), n = nearest(t): t - n is exact, so that no bit of r is lost to a large t.
 #[inline(always)]
 fn words<F: Scalar>(
-    v: &[F; BLOCK],
+    v: &[F; ROUND_BLOCK],
     grid: Grid<F>,
     shift: u32,
     lanes: &mut Lanes,
-    out: &mut [u16; BLOCK],
+    out: &mut [u16; ROUND_BLOCK],
 ) {
-    let (halves, _) = out.as_chunks_mut::<{ BLOCK / 2 }>();
-    for (v, out) in v.as_chunks::<{ BLOCK / 2 }>().0.iter().zip(halves) {
+    let (halves, _) = out.as_chunks_mut::<{ ROUND_BLOCK / 2 }>();
+    for (v, out) in v.as_chunks::<{ ROUND_BLOCK / 2 }>().0.iter().zip(halves) {
         let draw = lanes.draw();
-        for j in 0..BLOCK / 2 {
+        for j in 0..ROUND_BLOCK / 2 {
             let r = F::one_plus(draw[j] >> 9) - F::lit(1.5);
             let t = grid.position(v[j]);
             let (whole, level) = t.nearest();

@@ -10,7 +10,7 @@
 //!
 //! Uniform supports: within 1.5 % of log2 C(d, K) bits at K/d of 1 to 10 %; layered ones fall below it.
 
-use super::BLOCK;
+use super::CODE_BLOCK;
 use super::bits::{pack, packed_len, padded_with_zeros, unpack, word_at};
 use crate::packet::DecodeError;
 
@@ -22,7 +22,7 @@ const PARAMETER: u32 = 5;
 /// With r = floor(log2 max(1, mean gap)) the n gaps of a block take less than n (r + 3) bits, and the
 /// parameter in use is no worse. As the logarithm is concave, all take at most K (log2(d/K) + 3).
 pub fn max_len(dim: usize, count: usize) -> usize {
-    let blocks = count.div_ceil(BLOCK);
+    let blocks = count.div_ceil(CODE_BLOCK);
     let bits = count as f64 * ((dim as f64 / count as f64).log2() + 3.0);
     packed_len(blocks, PARAMETER) + (bits / 8.0).ceil() as usize + 2
 }
@@ -38,7 +38,7 @@ impl Encoder {
     /// Appends the code of ascending indices.
     pub fn write(&mut self, indices: &[u32], out: &mut Vec<u8>) {
         let start = out.len();
-        out.resize(start + packed_len(indices.len().div_ceil(BLOCK), PARAMETER), 0);
+        out.resize(start + packed_len(indices.len().div_ceil(CODE_BLOCK), PARAMETER), 0);
         self.parameters.clear();
         self.unary.clear();
         crate::simd::vectorized(
@@ -57,10 +57,10 @@ impl Encoder {
 
     #[inline(always)]
     fn write_blocks(&mut self, indices: &[u32], out: &mut Vec<u8>) {
-        let mut gaps = [0; BLOCK];
+        let mut gaps = [0; CODE_BLOCK];
         let mut lowest = 0;
         let mut end = 0;
-        for block in indices.chunks(BLOCK) {
+        for block in indices.chunks(CODE_BLOCK) {
             let gaps = &mut gaps[..block.len()];
             gaps[0] = block[0] - lowest;
             for (gap, pair) in gaps[1..].iter_mut().zip(block.windows(2)) {
@@ -128,7 +128,7 @@ pub struct Decoder<'a> {
     lows: &'a [u8],
     unary: &'a [u8],
     /// Positions of ones in the unary section that are not used yet.
-    ones: [u32; BLOCK + AHEAD],
+    ones: [u32; CODE_BLOCK + AHEAD],
     waiting: usize,
     /// Bytes of the unary section that are read.
     read: usize,
@@ -143,7 +143,7 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// Reader of `count` indices below `dim`, which take all of `bytes`.
     pub fn new(bytes: &'a [u8], dim: usize, count: usize) -> Result<Self, DecodeError> {
-        let blocks = count.div_ceil(BLOCK);
+        let blocks = count.div_ceil(CODE_BLOCK);
         let (parameters, rest) = split(bytes, packed_len(blocks, PARAMETER))?;
         DecodeError::expect(
             "padding",
@@ -152,7 +152,10 @@ impl<'a> Decoder<'a> {
         )?;
         let lows = (0..blocks)
             .map(|block| {
-                packed_len(BLOCK.min(count - block * BLOCK), parameter_at(parameters, block))
+                packed_len(
+                    CODE_BLOCK.min(count - block * CODE_BLOCK),
+                    parameter_at(parameters, block),
+                )
             })
             .sum();
         let (lows, unary) = split(rest, lows)?;
@@ -160,7 +163,7 @@ impl<'a> Decoder<'a> {
             parameters,
             lows,
             unary,
-            ones: [0; BLOCK + AHEAD],
+            ones: [0; CODE_BLOCK + AHEAD],
             waiting: 0,
             read: 0,
             last: u32::MAX,
@@ -171,7 +174,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next block of indices, ascending and below the dimension: all of `indices`, which is
-    /// [`BLOCK`] long but for the last.
+    /// [`CODE_BLOCK`] long but for the last.
     #[inline(always)]
     pub fn next(&mut self, indices: &mut [u32]) -> Result<(), DecodeError> {
         let count = indices.len();
@@ -260,7 +263,7 @@ mod tests {
     fn read(bytes: &[u8], dim: usize, count: usize) -> Result<Vec<u32>, DecodeError> {
         let mut indices = vec![0; count];
         let mut decoder = Decoder::new(bytes, dim, count)?;
-        indices.chunks_mut(BLOCK).try_for_each(|block| decoder.next(block))?;
+        indices.chunks_mut(CODE_BLOCK).try_for_each(|block| decoder.next(block))?;
         decoder.finish()?;
         Ok(indices)
     }

@@ -1,26 +1,37 @@
-//! Scales of vectors: their largest magnitude, norm and binade.
+//! Scales of vectors: their largest and smallest magnitude, norm and binade.
 
-use super::lane::{LANES, reduce};
+use super::lane;
 use crate::compressors::NotFinite;
 use crate::packet::DecodeError;
 use crate::scalar::Scalar;
 
 /// The largest |v_j|, or 0. One pass, which also sees what is not finite.
-///
-/// By hand over integers and many lanes: of a maximum of floats the compiler makes a chain.
 #[inline(always)]
 pub fn largest<F: Scalar>(v: &[F]) -> Result<F, NotFinite> {
-    let (chunks, tail) = v.as_chunks::<LANES>();
-    let mut padded = [F::zero(); LANES];
-    padded[..tail.len()].copy_from_slice(tail);
-    let mut lanes = padded.map(|v| v.to_magnitude());
-    for chunk in chunks {
-        for j in 0..LANES {
-            lanes[j] = lanes[j].max(chunk[j].to_magnitude());
-        }
-    }
-    let largest = F::of_magnitude(reduce(lanes, |a, b| a.max(b)));
+    let most = lane::fold(
+        v,
+        F::zero(),
+        #[inline(always)]
+        |v| v.to_magnitude(),
+        #[inline(always)]
+        |a, b| a.max(b),
+    );
+    let largest = F::of_magnitude(most);
     if largest.is_finite() { Ok(largest) } else { Err(NotFinite) }
+}
+
+/// The smallest |v_j|, or infinity.
+#[inline(always)]
+pub fn smallest<F: Scalar>(v: &[F]) -> F {
+    let least = lane::fold(
+        v,
+        F::infinity(),
+        #[inline(always)]
+        |v| v.to_magnitude(),
+        #[inline(always)]
+        |a, b| a.min(b),
+    );
+    F::of_magnitude(least)
 }
 
 /// 2^exponent for a representable power, subnormal ones included.
@@ -123,6 +134,9 @@ mod tests {
                 let mut v = vec![0.5f32; dim];
                 v[at] = -2.0;
                 assert_eq!(largest(&v), Ok(2.0));
+                assert_eq!(smallest(&v), if dim == 1 { 2.0 } else { 0.5 });
+                v[at] = -0.25;
+                assert_eq!(smallest(&v), 0.25);
                 for bad in [f32::NAN, f32::NEG_INFINITY] {
                     v[at] = bad;
                     assert_eq!(largest(&v), Err(NotFinite));

@@ -242,6 +242,36 @@ mod tests {
         is_a_stable_sort::<f64>();
     }
 
+    /// As many entries of one magnitude as the buffers just hold, or just do not.
+    fn ties_around_the_room<F: Scalar>() {
+        let count = 300;
+        let around = 2 * count + 4090..2 * count + 4116;
+        for (ties, tail) in around.flat_map(|ties| (0..16).map(move |tail| (ties, tail))) {
+            // None of the ties behind the last full vector, or all that have a place there.
+            for behind in [0, tail.min(8), tail] {
+                let mut v = vec![F::zero(); 20_000 + tail];
+                v[..ties - behind].fill(F::one());
+                v[20_000 + tail - behind..].fill(-F::one());
+                let expected: Vec<u32> = (0..count as u32).collect();
+                for mut guess in [None, Some(F::one().magnitude())] {
+                    let mut selection = Selection::default();
+                    selection.add(&v, 0, count, &mut guess);
+                    assert_eq!(selection.indices(), expected, "{ties} ties, tail {tail}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ties_that_just_fit_the_buffers_are_selected_from() {
+        let _alone = one_level_at_a_time();
+        for level in Level::ALL {
+            Level::at_most(level);
+            ties_around_the_room::<f32>();
+            ties_around_the_room::<f64>();
+        }
+    }
+
     #[test]
     fn what_is_not_a_number_is_largest() {
         let mut v = vec![1.0f32; 10_000];

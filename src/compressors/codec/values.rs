@@ -3,7 +3,8 @@
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
-use super::{BLOCK, levels};
+use super::scale::{largest, smallest};
+use super::{CODE_BLOCK, levels};
 use crate::compressors::NotFinite;
 use crate::packet::DecodeError;
 use crate::scalar::Scalar;
@@ -44,7 +45,7 @@ impl ValueCode {
 
     /// Bytes that `count` values take.
     pub fn len<F: Scalar>(self, count: usize) -> usize {
-        let extremes = F::BYTES * (1 + count.div_ceil(BLOCK));
+        let extremes = F::BYTES * (1 + count.div_ceil(CODE_BLOCK));
         match self {
             Raw => F::BYTES * count,
             Single => F::BYTES + 4 * count,
@@ -80,10 +81,7 @@ impl ValueCode {
         let largest = vectorized(
             #[inline(always)]
             || largest(values),
-        );
-        if !largest.is_finite() {
-            return Err(NotFinite);
-        }
+        )?;
         let start = out.len();
         if self == Raw {
             out.extend_from_slice(bytemuck::cast_slice(values));
@@ -94,14 +92,19 @@ impl ValueCode {
         vectorized(
             #[inline(always)]
             || match self {
-                Raw => {}
-                Single | Half => write_scaled(self, values, largest, out),
+                Raw => Ok(()),
+                Single | Half => {
+                    write_scaled(self, values, largest, out);
+                    Ok(())
+                }
                 Bytes => write_levels(8, values, out),
                 Nibbles => write_levels(4, values, out),
-                Signs => write_signs(values, largest, out),
+                Signs => {
+                    write_signs(values, largest, out);
+                    Ok(())
+                }
             },
-        );
-        Ok(())
+        )
     }
 
     /// Reader of `count` values, which take all of `bytes`.
@@ -114,7 +117,7 @@ impl ValueCode {
         let (scales, symbols) = bytes.split_at(match self {
             Raw => 0,
             Single | Half | Signs => F::BYTES,
-            Bytes | Nibbles => F::BYTES * (1 + count.div_ceil(BLOCK)),
+            Bytes | Nibbles => F::BYTES * (1 + count.div_ceil(CODE_BLOCK)),
         });
         let mut all = scales.chunks_exact(F::BYTES).map(bytemuck::pod_read_unaligned);
         let scale = all.next().unwrap_or(F::zero());
@@ -125,37 +128,6 @@ impl ValueCode {
         let most = scales.get(F::BYTES..).unwrap_or_default();
         Ok(Decoder { code: self, scale, most, symbols })
     }
-}
-
-/// The largest magnitude; NaN if there is one.
-#[inline(always)]
-fn largest<F: Scalar>(values: &[F]) -> F {
-    // As integers of the same width, in lanes: these are vector instructions.
-    if F::BYTES == 4 {
-        let most = fold(bytemuck::cast_slice(values), 0, |most: u32, v| most.max(v & 0x7fff_ffff));
-        return bytemuck::cast(most);
-    }
-    let magnitude = |v: u64| v & (u64::MAX >> 1);
-    bytemuck::cast(fold(bytemuck::cast_slice(values), 0, |most: u64, v| most.max(magnitude(v))))
-}
-
-/// The smallest magnitude of finite numbers.
-#[inline(always)]
-fn smallest<F: Scalar>(values: &[F]) -> F {
-    fold(values, F::infinity(), |least, v| if v.abs() < least { v.abs() } else { least })
-}
-
-/// A fold in 16 lanes, of an operation whose order does not matter.
-#[inline(always)]
-fn fold<T: Copy>(values: &[T], start: T, operation: impl Fn(T, T) -> T) -> T {
-    let mut lanes = [start; 16];
-    let (chunks, rest) = values.as_chunks::<16>();
-    for chunk in chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = operation(*lane, v);
-        }
-    }
-    rest.iter().chain(&lanes).fold(start, |all, &v| operation(all, v))
 }
 
 #[inline(always)]
@@ -169,9 +141,9 @@ fn put<F: Scalar>(v: F, out: &mut [u8]) -> &mut [u8] {
 fn write_scaled<F: Scalar>(code: ValueCode, values: &[F], scale: F, out: &mut [u8]) {
     let mut out = put(scale, out);
     let scale = if scale == F::zero() { F::one() } else { scale };
-    let mut parts = [0f32; BLOCK];
-    let mut halves = [0u16; BLOCK];
-    for block in values.chunks(BLOCK) {
+    let mut parts = [0f32; CODE_BLOCK];
+    let mut halves = [0u16; CODE_BLOCK];
+    for block in values.chunks(CODE_BLOCK) {
         let parts = &mut parts[..block.len()];
         parts.iter_mut().zip(block).for_each(|(part, &v)| *part = (v / scale).wide() as f32);
         let halves = &mut halves[..block.len()];
@@ -188,13 +160,13 @@ fn write_scaled<F: Scalar>(code: ValueCode, values: &[F], scale: F, out: &mut [u
 }
 
 #[inline(always)]
-fn write_levels<F: Scalar>(bits: u32, values: &[F], out: &mut [u8]) {
+fn write_levels<F: Scalar>(bits: u32, values: &[F], out: &mut [u8]) -> Result<(), NotFinite> {
     let least = smallest(values);
     let out = put(least, out);
-    let (mut extremes, mut out) = out.split_at_mut(F::BYTES * values.len().div_ceil(BLOCK));
-    let mut symbols = [0; BLOCK];
-    for block in values.chunks(BLOCK) {
-        let most = largest(block);
+    let (mut extremes, mut out) = out.split_at_mut(F::BYTES * values.len().div_ceil(CODE_BLOCK));
+    let mut symbols = [0; CODE_BLOCK];
+    for block in values.chunks(CODE_BLOCK) {
+        let most = largest(block)?;
         extremes = put(most, extremes);
         let symbols = &mut symbols[..block.len()];
         levels::symbols(bits, block, least, most, symbols);
@@ -206,6 +178,7 @@ fn write_levels<F: Scalar>(bits: u32, values: &[F], out: &mut [u8]) {
         }
         out = later;
     }
+    Ok(())
 }
 
 #[inline(always)]
@@ -236,7 +209,7 @@ pub struct Decoder<'a, F> {
 }
 
 impl<'a, F: Scalar> Decoder<'a, F> {
-    /// The next block of values: all of `values`, which is [`BLOCK`] long but for the last.
+    /// The next block of values: all of `values`, which is [`CODE_BLOCK`] long but for the last.
     #[inline(always)]
     pub fn next(&mut self, values: &mut [F]) -> Result<(), DecodeError> {
         match self.code {
@@ -246,14 +219,14 @@ impl<'a, F: Scalar> Decoder<'a, F> {
             }
             Single => {
                 let bytes = self.take(4 * values.len())?;
-                let mut parts = [0f32; BLOCK];
+                let mut parts = [0f32; CODE_BLOCK];
                 let parts = &mut parts[..values.len()];
                 bytemuck::cast_slice_mut(parts).copy_from_slice(bytes);
                 self.scale_parts(parts, values)?;
             }
             Half => {
                 let bytes = self.take(2 * values.len())?;
-                let (mut halves, mut parts) = ([0u16; BLOCK], [0f32; BLOCK]);
+                let (mut halves, mut parts) = ([0u16; CODE_BLOCK], [0f32; CODE_BLOCK]);
                 let (halves, parts) = (&mut halves[..values.len()], &mut parts[..values.len()]);
                 bytemuck::cast_slice_mut(halves).copy_from_slice(bytes);
                 halves.reinterpret_cast::<f16>().convert_to_f32_slice(parts);
@@ -269,7 +242,7 @@ impl<'a, F: Scalar> Decoder<'a, F> {
                     let last = bytes.last().map_or(0, |byte| byte >> 4);
                     DecodeError::expect("padding", last.into(), 0)?;
                 }
-                let mut symbols = [0; BLOCK];
+                let mut symbols = [0; CODE_BLOCK];
                 let symbols = &mut symbols[..values.len()];
                 levels::unpack_nibbles(bytes, symbols);
                 levels::values(4, symbols, self.scale, self.next_most()?, values);
@@ -330,7 +303,7 @@ mod tests {
     fn read<F: Scalar>(code: ValueCode, bytes: &[u8], count: usize) -> Result<Vec<F>, DecodeError> {
         let mut values = vec![F::zero(); count];
         let mut decoder = code.decoder(bytes, count)?;
-        values.chunks_mut(BLOCK).try_for_each(|block| decoder.next(block))?;
+        values.chunks_mut(CODE_BLOCK).try_for_each(|block| decoder.next(block))?;
         Ok(values)
     }
 
@@ -355,7 +328,7 @@ mod tests {
                 assert_eq!(bytes.len(), code.len::<F>(count));
                 let read = read::<F>(code, &bytes, count).unwrap();
                 // Squares neither overflow nor underflow.
-                let unit = largest(v).wide().max(f64::MIN_POSITIVE);
+                let unit = largest(v).unwrap().wide().max(f64::MIN_POSITIVE);
                 let square = |v: f64| (v / unit).powi(2);
                 let size: f64 = v.iter().map(|v| square(v.wide())).sum();
                 let off: f64 = v.iter().zip(&read).map(|(v, c)| square(v.wide() - c.wide())).sum();

@@ -1,6 +1,6 @@
 //! A subset of 0..d as a bitmap.
 
-use super::BLOCK;
+use super::INDEX_BLOCK;
 
 /// Bit j of the words says whether j is in the set.
 #[derive(Default)]
@@ -55,11 +55,11 @@ impl Bitmap {
     /// Visits the indices in ascending blocks.
     #[inline(always)]
     pub fn visit(&self, mut visit: impl FnMut(&[u32])) {
-        let mut block = [0; BLOCK + 64];
+        let mut block = [0; INDEX_BLOCK + 64];
         let mut len = 0;
         for (at, &word) in self.words.iter().enumerate() {
             len += spread(word, 64 * at as u32, &mut block[len..len + 64]);
-            if len >= BLOCK {
+            if len >= INDEX_BLOCK {
                 visit(&block[..len]);
                 len = 0;
             }

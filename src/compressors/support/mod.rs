@@ -19,7 +19,7 @@ use crate::key::{LANES, Lanes};
 use crate::scalar::Scalar;
 
 /// Indices of a block; a block may be longer by less than one word of a bitmap.
-const BLOCK: usize = 512;
+const INDEX_BLOCK: usize = 512;
 
 /// Appends v_j for each of the indices; whether all of these are finite.
 #[inline(always)]

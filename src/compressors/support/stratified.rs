@@ -1,6 +1,6 @@
 //! Stratified K-subsets: one index in each of K strata of nearly equal length, rotated at random.
 
-use super::{BLOCK, below, dimension};
+use super::{INDEX_BLOCK, below, dimension};
 use crate::key::{Key, LANES};
 
 /// 0..d cut into K strata [b_j, b_{j+1}), b_j = floor(j ceil(2^32 d/K) / 2^32): floor(jd/K) or, where
@@ -70,10 +70,10 @@ impl Stratified {
         draw: &mut impl FnMut() -> [u32; LANES],
         visit: &mut impl FnMut(&[u32]),
     ) {
-        let mut block = [0; BLOCK];
+        let mut block = [0; INDEX_BLOCK];
         let mut first = from;
         while first < to {
-            let len = BLOCK.min((to - first) as usize);
+            let len = INDEX_BLOCK.min((to - first) as usize);
             let mut at = [0; LANES];
             for (lane, at) in at.iter_mut().enumerate() {
                 *at = (first + lane as u64).wrapping_mul(self.step);
