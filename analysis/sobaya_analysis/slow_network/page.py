@@ -103,9 +103,9 @@ def config_of(row: Row) -> dict[str, Any]:
 
 
 def placement(found: Measurement) -> str:
-    """Workers by host, as `1, 2, 1, 2, 2`."""
-    ends = [found.workers * (rank + 1) // found.ranks for rank in range(found.ranks)]
-    return ", ".join(str(count) for count in np.diff(ends, prepend=0))
+    """Workers by host, as `2, 2, 2, 1, 1`."""
+    each, more = divmod(found.workers, found.ranks)
+    return ", ".join(str(each + (rank < more)) for rank in range(found.ranks))
 
 
 def verdict(found: Measurement) -> str:
@@ -113,8 +113,6 @@ def verdict(found: Measurement) -> str:
     best, others = found.best, (found.baseline, found.fastest_soba)
     if best is None or best.seconds is None:
         return "No variant reaches the target."
-    # A median leaves out the iterations that take long now and then; the measured time does not.
-    longer = max(best.seconds, best.direct_seconds or 0.0)
     head = f"The best variant is {title(best)}: {best.seconds:.1f} s to the target"
     if best.direct_seconds is not None:
         head += f", {best.direct_seconds:.1f} s as measured. By the longer time it is"
@@ -124,7 +122,7 @@ def verdict(found: Measurement) -> str:
     for other, wanted in zip(others, WANTED, strict=True):
         if other.seconds is None:
             continue
-        times = other.seconds / longer
+        times = other.seconds / best.longer_seconds
         word = "reached" if times >= wanted else "**not reached**"
         parts.append(
             f"{times:.1f} times faster than {other.variant.label} "
