@@ -52,8 +52,10 @@ class Row:
 
     @property
     def longer_seconds(self) -> float:
-        """To the target, by medians or as measured: medians leave out the iterations that take long
-        now and then."""
+        """To the target, by medians or as measured.
+
+        Medians leave out the iterations that take long now and then.
+        """
         return max(self.seconds or 0.0, self.direct_seconds or 0.0)
 
     @property
