@@ -20,6 +20,8 @@ from .theme import MATPLOTLIB, Style, style_of
 _DPI = {"png": 160, "svg": 80}
 """Resolution; in an SVG of the raw lines alone, which are the bulk of the file."""
 _MAX_POINTS = 1500
+_MAX_POINTS_IN_ALL = 5_000
+"""Points of all curves of a panel together: SVG grows with them."""
 _MAX_MARKERS = 12
 _MAX_RAW_GROUPS = 8
 _LOG_SPAN = 30.0
@@ -84,7 +86,7 @@ def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:
 def _draw_curve(axes: Axes, curve: Curve, style: Style, index: int, count: int) -> None:
     if len(curve) == 0:
         return
-    at = thin(len(curve), _MAX_POINTS)
+    at = thin(len(curve), min(_MAX_POINTS, _MAX_POINTS_IN_ALL // count))
     if curve.n > 1:
         axes.fill_between(
             curve.x[at], curve.low[at], curve.high[at], color=style.colour, alpha=0.16, lw=0
