@@ -68,37 +68,42 @@ pub enum Sampler {
 }
 
 impl Sampler {
-    /// The samples of a batch [batch x features], where they lie or gathered in `room` (of that
-    /// shape); their labels are written to `labels` [batch].
+    /// Copies the samples of a batch to `room` [batch x features] and their labels to `labels`.
     ///
     /// # Panics
     /// If `split` is empty or, for slices, smaller than the batch.
-    pub fn draw<'s, F: Scalar>(
+    pub fn gather<F: Scalar>(
         self,
+        split: &Split<F>,
+        key: Key,
+        mut room: ArrayViewMut2<'_, F>,
+        labels: &mut [u8],
+    ) {
+        if self == Self::Slice {
+            room.assign(&Self::slice(split, key, labels));
+            return;
+        }
+        let mut rng = key.rng();
+        for (mut row, label) in room.rows_mut().into_iter().zip(labels) {
+            let i = rng.random_range(0..split.len());
+            row.assign(&split.features.row(i));
+            *label = split.labels[i];
+        }
+    }
+
+    /// The samples of a slice [batch x features] where they lie; their labels go to `labels`.
+    ///
+    /// # Panics
+    /// If `split` is smaller than the batch.
+    pub fn slice<'s, F: Scalar>(
         split: &'s Split<F>,
         key: Key,
-        mut room: ArrayViewMut2<'s, F>,
         labels: &mut [u8],
     ) -> ArrayView2<'s, F> {
-        let mut rng = key.rng();
-        match self {
-            Self::Uniform => {
-                for (mut row, label) in room.rows_mut().into_iter().zip(labels) {
-                    let i = rng.random_range(0..split.len());
-                    row.assign(&split.features.row(i));
-                    *label = split.labels[i];
-                }
-                let shape = room.raw_dim();
-                let gathered: &'s [F] = room.into_slice().expect("the room is contiguous");
-                ArrayView2::from_shape(shape, gathered).expect("it has this shape")
-            }
-            Self::Slice => {
-                let start = rng.random_range(0..=split.len() - labels.len());
-                let end = start + labels.len();
-                labels.copy_from_slice(&split.labels[start..end]);
-                split.features.slice(s![start..end, ..])
-            }
-        }
+        let start = key.rng().random_range(0..=split.len() - labels.len());
+        let end = start + labels.len();
+        labels.copy_from_slice(&split.labels[start..end]);
+        split.features.slice(s![start..end, ..])
     }
 }
 

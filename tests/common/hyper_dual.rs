@@ -104,7 +104,7 @@ impl Batch {
         let take = |split: &Split<f64>, stream: Stream, samples: usize| {
             let mut features = Array2::zeros((samples, loaded.features));
             let mut labels = vec![0; samples];
-            Sampler::Uniform.draw(split, draw.key(stream), features.view_mut(), &mut labels);
+            Sampler::Uniform.gather(split, draw.key(stream), features.view_mut(), &mut labels);
             Split { features, labels }
         };
         let shard = &loaded.shards[0];

@@ -19,6 +19,7 @@
 //! backbone to give D_x: two large matrix products and three thin ones for all three directions.
 
 mod backbone;
+mod batch;
 mod full;
 mod head;
 
@@ -41,10 +42,14 @@ use crate::registry::Kind;
 use crate::scalar::Scalar;
 use crate::vars::{Dims, Layout, Vars, dot};
 use backbone::{Activation, Backbone, Buffers};
+use batch::Batch;
 use head::Head;
 
 /// Rows that go through the backbone at a time outside the loop.
 const CHUNK: usize = 512;
+/// From this width of the first layer on, slices are copied into one matrix: two products with its
+/// weights cost more than the copy.
+const STACK_FROM: usize = 256;
 /// No mini-batch has more samples.
 const MAX_BATCH: usize = 1_000_000;
 
@@ -205,36 +210,6 @@ impl HyperRepresentation {
     }
 }
 
-/// Room for one iteration of one worker: training rows first, then validation rows.
-struct Batch<F> {
-    lower: usize,
-    /// For samples that are gathered [rows x features].
-    room: Array2<F>,
-    labels: Vec<u8>,
-    layers: Buffers<F>,
-    /// [Y | Z], then [Z | Y] [width + 1 x 2 classes].
-    heads: Array2<F>,
-    /// Scores, then M [rows x 2 classes].
-    m: Array2<F>,
-    /// Phi'M with the bias in the last row [width + 1 x 2 classes].
-    products: Array2<F>,
-}
-
-impl<F: Scalar> Batch<F> {
-    fn new(backbone: &Backbone, head: Head, lower: usize, upper: usize) -> Self {
-        let rows = lower + upper;
-        Self {
-            lower,
-            room: Array2::zeros((rows, backbone.widths[0])),
-            labels: vec![0; rows],
-            layers: backbone.buffers(rows),
-            heads: Array2::zeros((head.width + 1, 2 * head.classes)),
-            m: Array2::zeros((rows, 2 * head.classes)),
-            products: Array2::zeros((head.width + 1, 2 * head.classes)),
-        }
-    }
-}
-
 /// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
 /// into M; returns the mean cross-entropies.
 fn scores_to_m<F: Scalar>(m: &mut Array2<F>, labels: &[u8], lower: usize) -> Losses {
@@ -338,15 +313,25 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let classes = head.classes;
         let rows = batch.labels.len();
         let shard = &self.shards[draw.worker - self.first];
-        let (lower_room, upper_room) = batch.room.view_mut().split_at(Axis(0), batch.lower);
         let (lower_labels, upper_labels) = batch.labels.split_at_mut(batch.lower);
         let [lower_key, upper_key] = [Stream::BatchLower, Stream::BatchUpper].map(|s| draw.key(s));
-        let input = [
-            self.sampler.draw(&shard.lower, lower_key, lower_room, lower_labels),
-            self.sampler.draw(&shard.upper, upper_key, upper_room, upper_labels),
-        ];
+        let in_place = self.sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let (apart, together);
+        let input: &[ArrayView2<'_, F>] = if in_place {
+            apart = [
+                Sampler::slice(&shard.lower, lower_key, lower_labels),
+                Sampler::slice(&shard.upper, upper_key, upper_labels),
+            ];
+            &apart
+        } else {
+            let (lower, upper) = batch.room.view_mut().split_at(Axis(0), batch.lower);
+            self.sampler.gather(&shard.lower, lower_key, lower, lower_labels);
+            self.sampler.gather(&shard.upper, upper_key, upper, upper_labels);
+            together = [batch.room.view()];
+            &together
+        };
 
-        backbone.forward(at.x(), &input, &mut batch.layers);
+        backbone.forward(at.x(), input, &mut batch.layers);
         head.side_by_side(at.y(), at.z(), &mut batch.heads);
         head.scores(batch.layers.representation(rows), batch.heads.view(), batch.m.view_mut());
         let mut losses = scores_to_m(&mut batch.m, &batch.labels, batch.lower);
@@ -363,7 +348,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         product(batch.m.view(), weights.t(), false, signal);
 
         let (dx, dy, dz) = out.split_mut();
-        backbone.backward(at.x(), &input, &mut batch.layers, false, dx);
+        backbone.backward(at.x(), input, &mut batch.layers, false, dx);
         for (i, row) in batch.products.rows().into_iter().enumerate() {
             for c in 0..classes {
                 let j = i * classes + c;
