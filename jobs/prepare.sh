@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a machine for building, running and testing; see usage() below.
-# demo.sh, test.sh and results.sh source this file for its functions and settings.
+# demo.sh, fuzz.sh, test.sh and results.sh source this file for its functions and settings.
 
 me=$(basename -- "$0")
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -162,8 +162,12 @@ prepare_python() { # REQUIREMENTS
 
 # --- building and running -------------------------------------------------------------------------
 
-prepare() { # REQUIREMENTS
+prepare_system() {
     if have dpkg && have apt-get; then prepare_debian; else prepare_elsewhere; fi
+}
+
+prepare() { # REQUIREMENTS
+    prepare_system
     prepare_rust
     prepare_python "$1"
 }
