@@ -48,20 +48,21 @@ cargo +nightly --version > /dev/null 2>&1 ||
 cargo fuzz --version > /dev/null 2>&1 || cargo install --locked cargo-fuzz ||
     fail 2 "no cargo-fuzz, and cargo cannot install it"
 
-fuzz() { # COMMAND ARGUMENT...
-    cargo +nightly fuzz "$@" < /dev/null
-}
-
-fuzz build || fail 1 "the targets could not be built"
-mapfile -t targets < <(fuzz list)
+cargo +nightly fuzz build < /dev/null || fail 1 "the targets could not be built"
+mapfile -t targets < <(cargo +nightly fuzz list)
+triple=$(rustc +nightly -vV | sed -n 's/^host: //p')
+built=${CARGO_TARGET_DIR:-$root/fuzz/target}/$triple/release
 runs=$(((inputs + ${#targets[@]} - 1) / ${#targets[@]}))
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
+# As `cargo fuzz run` would, which waits for other builds.
 run() { # TARGET
-    mkdir -p -- "$work/$1.corpus"
-    if SEEDS=$work/$1.corpus fuzz run "$1" "$work/$1.corpus" -- \
-        -runs="$runs" -seed=1 -max_len=4096 -timeout=10 -print_final_stats=1 > "$work/$1.log" 2>&1; then
+    local corpus=$work/$1.corpus
+    mkdir -p -- "$corpus" "$root/fuzz/artifacts/$1"
+    if SEEDS=$corpus ASAN_OPTIONS=detect_odr_violation=0 "$built/$1" "$corpus" \
+        -artifact_prefix="$root/fuzz/artifacts/$1/" -runs="$runs" -seed=1 -max_len=4096 \
+        -timeout=10 -print_final_stats=1 < /dev/null > "$work/$1.log" 2>&1; then
         echo "nothing found" > "$work/$1.result"
     else
         echo "**fails**" > "$work/$1.result"

@@ -210,7 +210,9 @@ impl<F: Scalar + 'static> Target for Decoder<F> {
         self.dressed = dressed;
 
         let Some((place, bytes)) = bytes.split_first_chunk::<PLACE>() else { return };
-        let start = HEADER + u32::from_le_bytes(*place) as usize % (self.packet.len() - HEADER);
+        // Nothing is drawn, perhaps, and no payload sent.
+        let places = (self.packet.len() - HEADER).max(1);
+        let start = HEADER + u32::from_le_bytes(*place) as usize % places;
         let end = self.packet.len().min(start + bytes.len());
         let mut damaged = std::mem::take(&mut self.damaged);
         damaged[start..end].copy_from_slice(&bytes[..end - start]);
