@@ -106,7 +106,7 @@ from a rank: envelope, report, losses, packets.
 
 Nothing found means: no panic, no overflow, no access out of bounds, no more bytes allocated in a decoder's
 whole life than the vector that it adds to takes (and 64), and no number that is not finite out of
-codes that have none.
+codes that have none. \`message\` may allocate 8 times its length (and 8192).
 
 END
     table
