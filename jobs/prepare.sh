@@ -162,8 +162,12 @@ prepare_python() { # REQUIREMENTS
 
 # --- building and running -------------------------------------------------------------------------
 
-prepare() { # REQUIREMENTS
+prepare_system() {
     if have dpkg && have apt-get; then prepare_debian; else prepare_elsewhere; fi
+}
+
+prepare() { # REQUIREMENTS
+    prepare_system
     prepare_rust
     prepare_python "$1"
 }

@@ -261,3 +261,22 @@ proptest! {
         prop_assert_eq!(decode::<f64>(&config, &forged, DIM).is_ok(), legal);
     }
 }
+
+#[test]
+fn positions_in_a_longer_code_than_the_encoder_writes_are_refused() {
+    let config = json!({ "kind": "top-k", "ratio": 0.1, "index": "rice", "bits": 1 });
+    let packet = valid::<f32>(&config);
+    let most = compressor::<f32>(&config, DIM).max_packet();
+    // Parameter 0: each gap in unary. The last position comes behind `zeros` zeros.
+    let forged = |zeros: u32| {
+        let unary = (1 << zeros | ((1u128 << 9) - 1)).to_le_bytes();
+        let unary = &unary[..(zeros as usize + 1).div_ceil(8)];
+        with_payload(&packet, &[&packet[HEADER..HEADER + 6], &[0], unary].concat())
+    };
+    for zeros in 9..DIM as u32 {
+        let forged = forged(zeros);
+        let fits = forged.len() <= most;
+        assert_eq!(decode::<f32>(&config, &forged, DIM).is_ok(), fits, "{zeros}");
+    }
+    assert!(forged(9).len() <= most && forged(DIM as u32 - 1).len() > most);
+}

@@ -141,8 +141,14 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reader of `count` indices below `dim`, which take all of `bytes`.
+    /// Reader of `count` indices below `dim`, which take all of `bytes`: no more than the encoder
+    /// writes, so that no sum of gaps overflows.
     pub fn new(bytes: &'a [u8], dim: usize, count: usize) -> Result<Self, DecodeError> {
+        let most = max_len(dim, count);
+        if bytes.len() > most {
+            let (found, expected) = (bytes.len() as u64, most as u64);
+            return Err(DecodeError::Field { field: "bytes of indices", found, expected });
+        }
         let blocks = count.div_ceil(CODE_BLOCK);
         let (parameters, rest) = split(bytes, packed_len(blocks, PARAMETER))?;
         DecodeError::expect(

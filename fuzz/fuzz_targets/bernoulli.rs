@@ -1,0 +1,3 @@
+#![no_main]
+
+sobaya_fuzz::decoder!("bernoulli");
