@@ -141,7 +141,8 @@ for ((k = 0; k < count; k++)); do
     shape "h$k" eth0
     shape switch "port$k"
     # As on most clusters; some machines default to bbr, which paces by itself.
-    ip netns exec "$host" sysctl -qw net.ipv4.tcp_congestion_control=cubic 2> /dev/null || true
+    ip netns exec "$host" sysctl -qw net.ipv4.tcp_congestion_control=cubic 2> /dev/null ||
+        say "$host: no cubic congestion control here; the default of the machine is kept"
     start_anchor "$k"
 done
 for ((k = 0; k < count; k++)); do
