@@ -4,6 +4,7 @@ use ndarray::Array2;
 
 use super::backbone::{Backbone, Buffers};
 use super::head::Head;
+use crate::data::Label;
 use crate::scalar::Scalar;
 
 /// Room for one iteration of one worker: training rows first, then validation rows.
@@ -11,7 +12,7 @@ pub struct Batch<F> {
     pub lower: usize,
     /// For samples that are gathered [rows x features].
     pub room: Array2<F>,
-    pub labels: Vec<u8>,
+    pub labels: Vec<Label>,
     pub layers: Buffers<F>,
     /// [Y | Z], then [Z | Y] [width + 1 x 2 classes].
     pub heads: Array2<F>,
