@@ -338,7 +338,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let labels = &mut labels[..rows];
         let mut m = m.slice_mut(s![..rows, ..]);
         let shard = &shards[draw.worker - self.first];
-        let in_place = *sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let in_place = backbone.widths[1] < STACK_FROM;
         let input = Input::draw(*sampler, in_place, shard, draw, room, labels.split_at_mut(*lower));
         let input = input.parts();
 
@@ -382,7 +382,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let labels = &mut labels[..*lower];
         let mut m = m.slice_mut(s![..*lower, ..]);
         let shard = &shards[draw.worker - self.first];
-        let in_place = *sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let in_place = backbone.widths[1] < STACK_FROM;
         let input = Input::draw(*sampler, in_place, shard, draw, room, (labels, &mut []));
         let input = input.parts();
 
