@@ -33,7 +33,7 @@ pub enum State {
 pub struct Failure {
     /// Exit code.
     pub code: u8,
-    /// Last lines of stderr.
+    /// The program's messages on stderr, or else the last lines there.
     pub said: String,
 }
 
@@ -94,10 +94,9 @@ impl MemberFolder {
 
     /// Keeps what is known of an attempt that ended with this code, but not with a completed run.
     pub fn fail(&self, code: i32) -> Result<Failure, SweepError> {
-        let stderr = fs::read(self.0.join("stderr")).unwrap_or_default();
+        let stderr = fs::read(self.stderr()).unwrap_or_default();
         let stderr = String::from_utf8_lossy(&stderr);
-        let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
-        let said = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+        let said = what_was_said(&stderr).join("\n");
         // A launcher that ends well without a run has not done what it was to do.
         let code = u8::try_from(code).ok().filter(|&code| code != 0).unwrap_or(70);
         let json = json!({ "code": code, "stderr": said });
@@ -105,7 +104,38 @@ impl MemberFolder {
         Ok(Failure { code, said })
     }
 
+    /// Where its stderr goes.
+    pub fn stderr(&self) -> PathBuf {
+        self.0.join("stderr")
+    }
+
     fn json(&self, name: &str) -> Option<Value> {
         serde_json::from_slice(&fs::read(self.0.join(name)).ok()?).ok()
+    }
+}
+
+/// The program's own messages, which a launcher follows by many lines of its own; without any, the last
+/// lines.
+fn what_was_said(stderr: &str) -> Vec<&str> {
+    let is_message =
+        |line: &&str| line.starts_with("sobaya: ") && !line.starts_with("sobaya: note: ");
+    let messages: Vec<&str> = stderr.lines().filter(is_message).take(LAST_LINES).collect();
+    if !messages.is_empty() {
+        return messages;
+    }
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_among_a_launchers_lines() {
+        let stderr = "sobaya: note: a\nsobaya: it diverges\n-----\nmpirun says\n  much\n";
+        assert_eq!(what_was_said(stderr), ["sobaya: it diverges"]);
+        assert_eq!(what_was_said("1\n2\n\n3\n4\n5\n6\n"), ["2", "3", "4", "5", "6"]);
+        assert!(what_was_said("").is_empty());
     }
 }

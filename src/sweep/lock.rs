@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::SweepError;
 
+/// What remains of a run whose sweep was killed ends within this time.
+pub const LINGER: Duration = Duration::from_secs(15);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 

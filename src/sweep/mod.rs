@@ -148,7 +148,7 @@ impl Sweep {
         let place = || self.members.get(given.parse::<usize>().ok()?);
         let member = member.or_else(place);
         let member = member.ok_or_else(|| SweepError::NoMember { given: given.to_owned() })?;
-        let _lock = self.lock(Sharing::WithTasks)?;
+        let _lock = self.lock(Sharing::WithTasks, lock::LINGER)?;
         child::hear_signals();
         if let State::Finished(_) = self.state(member)? {
             return Ok(());
@@ -158,7 +158,7 @@ impl Sweep {
 
     /// Takes the folder and writes the plan to it.
     fn claim(&self) -> Result<Lock, SweepError> {
-        let lock = self.lock(Sharing::Alone)?;
+        let lock = self.lock(Sharing::Alone, Duration::ZERO)?;
         let path = self.folder.join("sweep.json");
         let found = std::fs::read(&path).ok();
         let found = found.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
@@ -175,10 +175,10 @@ impl Sweep {
         }
     }
 
-    fn lock(&self, sharing: Sharing) -> Result<Lock, SweepError> {
+    fn lock(&self, sharing: Sharing, patience: Duration) -> Result<Lock, SweepError> {
         log::create_folder(&self.folder)?;
         let path = self.folder.join("lock");
-        Lock::take(&path, sharing, Duration::ZERO)?.ok_or_else(|| SweepError::Taken {
+        Lock::take(&path, sharing, patience)?.ok_or_else(|| SweepError::Taken {
             folder: self.folder.clone(),
             holder: Lock::holder(&path),
         })

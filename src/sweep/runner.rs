@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::child::{Child, Job, asked_to_stop};
 use super::folder::{Failure, MemberFolder, State};
-use super::lock::{Lock, Sharing};
+use super::lock::{LINGER, Lock, Sharing};
 use super::{Member, Sweep, SweepError};
 use crate::system::say;
 
 /// Pause between two looks at the children.
 const PAUSE: Duration = Duration::from_millis(5);
-/// What remains of a run whose sweep was killed ends within this time.
-const LINGER: Duration = Duration::from_secs(15);
 /// Time that a child has to end when it is told to.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -154,12 +152,13 @@ impl<'a> Runner<'a> {
         } else if asked_to_stop() == 0 {
             let failure = folder.fail(code)?;
             say(&format!(
-                "{}: member {} failed with exit code {}: {}\n{}",
+                "{}: member {} failed with exit code {}: {}\n{}\n    (all of it: {})",
                 self.sweep.file.name,
                 member.hash,
                 failure.code,
                 member.words(),
-                indented(&failure.said)
+                indented(&failure.said),
+                folder.stderr().display()
             ));
             self.failures.push(failure);
         }

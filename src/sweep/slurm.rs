@@ -10,7 +10,7 @@ use crate::log;
 impl Sweep {
     /// Writes DIR/array.sbatch and submits it; what sbatch answers, or `None` if every member is finished.
     pub fn submit(&self) -> Result<Option<String>, SweepError> {
-        let _lock = self.claim()?;
+        let lock = self.claim()?;
         let unfinished = self.unfinished()?;
         if unfinished.is_empty() {
             return Ok(None);
@@ -20,6 +20,8 @@ impl Sweep {
         let script = self.folder.join("array.sbatch");
         let text = self.script(&hashes, ranks.unwrap_or(1))?;
         log::replace(&script, text.as_bytes())?;
+        // The first task may start before sbatch has answered.
+        drop(lock);
         let answer = match Command::new("sbatch").arg(&script).output() {
             Err(source) => return Err(SweepError::NoSbatch { script, source }),
             Ok(answer) => answer,
