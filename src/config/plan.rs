@@ -180,7 +180,7 @@ impl Plan {
                 let kind = &problem["kind"];
                 let problem =
                     format!("the problem {kind} has no data to deal out; remove this key");
-                return Err(KeyError::value("partition", problem).into());
+                return Err(KeyError::unused("partition", problem).into());
             }
         };
         let facts = algorithms.facts(&algorithm);
@@ -230,8 +230,22 @@ impl Plan {
 
     /// The whole hash as hexadecimal digits.
     pub fn sha256_hex(&self) -> String {
-        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&self.sha256)
     }
+
+    /// SHA-256 of `resolved` without `name`, as hexadecimal digits: runs that differ in their names
+    /// alone have it in common.
+    pub fn unnamed_sha256_hex(&self) -> String {
+        let mut unnamed = self.resolved.clone();
+        if let Some(map) = unnamed.as_object_mut() {
+            map.remove("name");
+        }
+        hexadecimal(&Sha256::digest(unnamed.to_string()))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_name(name: &str) -> Result<(), KeyError> {
@@ -269,6 +283,19 @@ mod tests {
         assert_eq!(plan.resolved["algorithm"]["momentum"], json!("server"));
         let again = Plan::new(plan.resolved.clone()).unwrap();
         assert_eq!((again.resolved, again.sha256), (plan.resolved, plan.sha256));
+    }
+
+    #[test]
+    fn runs_that_differ_in_name_alone_have_a_hash_in_common() {
+        let hashes = |name: &str, seed: u64| {
+            let mut config = example();
+            config["name"] = json!(name);
+            config["seed"] = json!(seed);
+            let plan = Plan::new(config).unwrap();
+            (plan.sha256_hex(), plan.unnamed_sha256_hex())
+        };
+        let (a, b, c) = (hashes("a", 0), hashes("b", 0), hashes("a", 1));
+        assert!(a.0 != b.0 && a.1 == b.1 && a.1 != c.1);
     }
 
     /// Every rank reads the config that the root resolved; its hash must be the root's.
