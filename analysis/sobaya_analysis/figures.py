@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -38,14 +38,24 @@ def shows_raw(section: Section) -> bool:
     return len(section.groups) <= _MAX_RAW_GROUPS
 
 
-def overview(section: Section) -> dict[str, bytes] | None:
-    """The section's figure as {"png": .., "svg": ..}; None if no run has any metric."""
+def overview(section: Section, styles: Sequence[Style] | None = None) -> dict[str, bytes] | None:
+    """The section's figure as {"png": .., "svg": ..}; None if no run has any metric.
+
+    `styles` has one entry per group; without it groups look as their place says.
+    """
     metrics = visible_metrics(section)
     if not metrics:
         return None
+    if styles is None:
+        styles = [style_of(index) for index in range(len(section.groups))]
+    return rendered(lambda: _draw(section, metrics, styles))
+
+
+def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """The figure that `draw` makes in the report's look, as {"png": .., "svg": ..}."""
     with mpl.rc_context(MATPLOTLIB), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        return images(_draw(section, metrics))
+        return images(draw())
 
 
 def images(figure: Figure) -> dict[str, bytes]:
@@ -59,7 +69,7 @@ def images(figure: Figure) -> dict[str, bytes]:
     return found
 
 
-def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:
+def _draw(section: Section, metrics: Sequence[Metric], styles: Sequence[Style]) -> Figure:
     legend_columns, legend_rows = legend_grid([_legend_text(g) for g in section.groups])
     height = 3.0 * len(metrics) + 0.7 + 0.27 * legend_rows
     figure = Figure(figsize=(13.5, height), layout="constrained", facecolor="white")
@@ -69,8 +79,7 @@ def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:
         curves = [[median_curve(g.runs, metric, axis) for axis in AXES] for g in section.groups]
         logarithmic = _set_vertical(row[0], metric, [c for line in curves for c in line])
         for column, (axes, axis) in enumerate(zip(row, AXES, strict=True)):
-            for index, group in enumerate(section.groups):
-                style = style_of(index)
+            for index, (group, style) in enumerate(zip(section.groups, styles, strict=True)):
                 if metric.noisy and shows_raw(section):
                     _draw_raw(axes, group, metric, axis, style)
                 _draw_curve(axes, curves[index][column], style, index, len(section.groups))
@@ -79,7 +88,7 @@ def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:
     for column, axis in enumerate(AXES):
         _set_horizontal(grid[:, column], axis, section)
     figure.align_ylabels(grid[:, 0])
-    _add_legend(figure, section.groups, legend_columns)
+    _add_legend(figure, section.groups, styles, legend_columns)
     return figure
 
 
@@ -200,10 +209,11 @@ def legend_grid(texts: Sequence[str]) -> tuple[int, int]:
     return columns, -(-len(texts) // columns)
 
 
-def _add_legend(figure: Figure, groups: Sequence[Group], columns: int) -> None:
+def _add_legend(
+    figure: Figure, groups: Sequence[Group], styles: Sequence[Style], columns: int
+) -> None:
     handles = []
-    for index in range(len(groups)):
-        style = style_of(index)
+    for style in styles:
         handles.append(
             Line2D(
                 [],

@@ -13,7 +13,7 @@ from sobaya_analysis.__main__ import main
 from sobaya_analysis.curves import AXES
 from sobaya_analysis.figures import horizontal_limits, legend_grid, overview, visible_metrics
 from sobaya_analysis.group import sections
-from sobaya_analysis.report import human_bytes, seconds
+from sobaya_analysis.markup import human_bytes, seconds
 from sobaya_analysis.runs import load_run
 from sobaya_analysis.theme import style_of
 
