@@ -1,0 +1,113 @@
+"""summary.csv with one row per run, and groups.csv with one row per cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..configs import describe, number
+from ..summary import summarise_run
+from .experiment import Cell, Experiment, reference
+from .model import PHASES, STATES, Member
+from .numbers import MEASURES, Band, final, final_band, paired
+from .traffic import upload
+
+_LAST = ("weight_auc", "lower_distance", "auxiliary_distance")
+
+
+def runs_csv(experiments: Sequence[Experiment]) -> str:
+    """summary.csv: every member, finished or not; empty where there is no number."""
+    return _text(
+        [
+            {**_what(experiment, cell), **_member(member)}
+            for experiment in experiments
+            for cell in experiment.cells
+            for member in cell.members
+        ]
+    )
+
+
+def groups_csv(experiments: Sequence[Experiment]) -> str:
+    """groups.csv: bands over the seeds, and what was lost against soba with the same step sizes."""
+    return _text(
+        [
+            {**_what(experiment, cell), **_group(cell, experiment.cells)}
+            for experiment in experiments
+            for cell in experiment.cells
+        ]
+    )
+
+
+def _what(experiment: Experiment, cell: Cell) -> dict[str, Any]:
+    return {
+        "sweep": experiment.sweep.name,
+        "group": cell.label,
+        "algorithm": cell.kind,
+        "compressor": describe(cell.config.get("compressor")),
+        **{key: None if v is None else number(v) for key, v in cell.settings.items()},
+    }
+
+
+def _member(member: Member) -> dict[str, Any]:
+    row: dict[str, Any] = {"hash": member.hash, "seed": member.seed, "state": member.state}
+    run = member.run
+    if run is None:
+        return row
+    ended = summarise_run(run)
+    row |= {
+        "iterations": ended.iterations,
+        "final_upper_loss": ended.upper_loss,
+        **{f"final_{measure.column}": final(member, measure) for measure in MEASURES},
+    }
+    for column in _LAST:
+        values = getattr(run, column)
+        known = values[~np.isnan(values)]
+        row[f"final_{column}"] = float(known[-1]) if len(known) else None
+    return row | {
+        "upload_bytes": ended.upload_bytes,
+        "download_bytes": ended.download_bytes,
+        "upload_bits_per_worker": ended.upload_bits_per_worker,
+        "wall_seconds": ended.wall_seconds,
+        **{f"seconds_{phase}": member.seconds.get(phase) for phase in PHASES},
+        "stop_reason": run.stop_reason,
+        **run.attributes,
+    }
+
+
+def _group(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
+    states = [member.state for member in cell.members]
+    base = reference(cell, cells)
+    row: dict[str, Any] = {state: states.count(state) for state in STATES}
+    for measure in MEASURES:
+        row |= _band(f"final_{measure.column}", final_band(cell, measure))
+        lost = paired(cell, base, measure) if base else None
+        row |= _band(f"lost_{measure.column}", lost)
+    own, full = upload(cell), upload(base)
+    return row | {
+        "upload_bytes_per_worker": own,
+        "upload_ratio_to_soba": own / full if own is not None and full else None,
+    }
+
+
+def _band(name: str, band: Band | None) -> dict[str, float | None]:
+    ends = ("median", "low", "high")
+    return {f"{name}_{end}": None if band is None else getattr(band, end) for end in ends}
+
+
+def _text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with every column that any row has, in the order in which they first appear."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    return "" if isinstance(value, float) and math.isnan(value) else value
