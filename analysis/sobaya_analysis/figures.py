@@ -38,12 +38,17 @@ def shows_raw(section: Section) -> bool:
     return len(section.groups) <= _MAX_RAW_GROUPS
 
 
-def overview(section: Section, styles: Sequence[Style] | None = None) -> dict[str, bytes] | None:
+def overview(
+    section: Section,
+    styles: Sequence[Style] | None = None,
+    metrics: Sequence[Metric] | None = None,
+) -> dict[str, bytes] | None:
     """The section's figure as {"png": .., "svg": ..}; None if no run has any metric.
 
-    `styles` has one entry per group; without it groups look as their place says.
+    `styles` has one entry per group; without it groups look as their place says. `metrics` are
+    the rows, by default all that the runs have.
     """
-    metrics = visible_metrics(section)
+    metrics = visible_metrics(section) if metrics is None else metrics
     if not metrics:
         return None
     if styles is None:
@@ -86,7 +91,7 @@ def _draw(section: Section, metrics: Sequence[Metric], styles: Sequence[Style]) 
             if logarithmic:
                 axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     for column, axis in enumerate(AXES):
-        _set_horizontal(grid[:, column], axis, section)
+        _set_horizontal(grid[:, column], axis, section, metrics)
     figure.align_ylabels(grid[:, 0])
     _add_legend(figure, section.groups, styles, legend_columns)
     return figure
@@ -152,10 +157,12 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
     return False
 
 
-def _set_horizontal(column: Sequence[Axes], axis: Axis, section: Section) -> None:
+def _set_horizontal(
+    column: Sequence[Axes], axis: Axis, section: Section, metrics: Sequence[Metric]
+) -> None:
     last = column[-1]
     last.set_xlabel(axis.label)
-    limits = horizontal_limits(axis, section)
+    limits = horizontal_limits(axis, section, metrics)
     if axis.log and limits is not None:
         last.set_xscale("log")
         last.set_xlim(limits[0] / 1.15, limits[1] * 1.15)
@@ -170,14 +177,16 @@ def _set_horizontal(column: Sequence[Axes], axis: Axis, section: Section) -> Non
         last.xaxis.set_major_formatter(FuncFormatter(_thousands))
 
 
-def horizontal_limits(axis: Axis, section: Section) -> tuple[float, float] | None:
+def horizontal_limits(
+    axis: Axis, section: Section, metrics: Sequence[Metric]
+) -> tuple[float, float] | None:
     """Range of x over all rows of the figure.
 
     A logarithmic axis begins where the first run has its first evaluation after the start:
     before that there is nothing but the first few mini-batches, over several decades.
     """
     starts, stops = [], []
-    for metric in visible_metrics(section):
+    for metric in metrics:
         for group in section.groups:
             for run in group.runs:
                 _, x, _ = series(run, metric, axis)

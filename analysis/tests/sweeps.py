@@ -69,6 +69,7 @@ def write_sweep(
     folder: Path, members: Iterable[Mapping[str, Any]], behaviour: Behaviour, name: str = "demo"
 ) -> Path:
     """Write sweep.json and the folders of all members that have begun."""
+    folder.mkdir(parents=True)
     listed = []
     for settings in members:
         config = config_with(settings)

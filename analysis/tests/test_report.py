@@ -144,8 +144,9 @@ def test_odd_values_can_be_drawn(make_log: MakeLog, replace: dict) -> None:
 
 def test_logarithmic_axis_begins_at_the_first_evaluation(make_log: MakeLog) -> None:
     section = sections([load_run(make_log("a", n_rows=101, eval_every=20))])[0]
-    assert horizontal_limits(AXES[0], section) == (0, 100)
-    assert horizontal_limits(AXES[1], section) == (40_000, 200_000)
+    metrics = visible_metrics(section)
+    assert horizontal_limits(AXES[0], section, metrics) == (0, 100)
+    assert horizontal_limits(AXES[1], section, metrics) == (40_000, 200_000)
 
 
 def test_styles_are_distinct() -> None:

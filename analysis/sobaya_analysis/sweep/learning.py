@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..curves import METRICS, Metric
 from ..figures import overview
 from ..group import Section
+from ..runs import Run
 from .draw import styles_of
 from .experiment import Experiment, merged_steps, panels
 from .numbers import Measure, score
@@ -14,6 +20,15 @@ _TEXT = (
     "an iteration is drawn if at least half of the seeds have reached it. The upper-level loss is "
     "a running mean of mini-batch losses."
 )
+
+
+def curves_of(runs: Sequence[Run]) -> tuple[Metric, ...]:
+    """Metrics of which some run has two values: one value, such as that at the end, is no curve."""
+    return tuple(
+        metric
+        for metric in METRICS
+        if any(np.count_nonzero(np.isfinite(getattr(run, metric.column))) > 1 for run in runs)
+    )
 
 
 def parts(experiment: Experiment, measure: Measure | None, _choices: Choices) -> list[Part]:
@@ -30,7 +45,7 @@ def parts(experiment: Experiment, measure: Measure | None, _choices: Choices) ->
         if not panel.cells:
             continue
         section = Section(panel.title, "learning", tuple(cell.group for cell in panel.cells))
-        image = overview(section, styles_of(panel.cells))
+        image = overview(section, styles_of(panel.cells), curves_of(section.runs))
         if image is not None:
             name = f"learning-{place}" if panel.title else "learning"
             pictures.append(Picture(name, panel.title or "learning curves", image))

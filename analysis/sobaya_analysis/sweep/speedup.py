@@ -162,7 +162,7 @@ def draw(experiment: Experiment, found: Sequence[Line]) -> Figure:
     entries = entries_of([panel.cells for panel in split])
     if len(split) == 1:
         entries = {
-            f"{one.cell.label}: exponent {one.exponent:.2f}": style
+            f"{one.cell.label}: {one.exponent:.2f}": style
             for one, style in zip(found, entries.values(), strict=True)
         }
     ideal = Line2D(
@@ -171,7 +171,7 @@ def draw(experiment: Experiment, found: Sequence[Line]) -> Figure:
         color=GREY,
         linestyle=(0, (4, 3)),
         linewidth=1.3,
-        label="exponent -0.50 (linear speed-up)",
+        label="linear speed-up: -0.50",
     )
     size = (7.2, 4.6) if len(split) == 1 else (4.4, 3.4)
     _, n_lines = legend_shape([*entries, "ideal"], max(6.5, size[0] * min(len(split), 3)))

@@ -45,7 +45,6 @@ from .model import COMPLETED, DIVERGED, Member
 from .numbers import Measure, band, final_band, values_at
 from .part import Choices, Part, Picture, Table
 
-
 _HOLLOW = "hollow: no larger one tried"
 _ASIDE = 1.08
 """By how much the markers of two methods are set apart, so that both are seen."""
@@ -282,4 +281,4 @@ def _limit_line(
     for at, height, limit in zip(x, y, known, strict=True):
         marker = "x" if limit.largest is None else style.marker
         face = "white" if limit.open_ended else style.colour
-        axes.plot([at], [height], color=style.colour, marker=marker, markersize=8, mfc=face)
+        axes.plot([at], [height], color=style.colour, marker=marker, markersize=7, mfc=face)

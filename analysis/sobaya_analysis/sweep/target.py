@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,18 +74,19 @@ def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> 
         return []
     why = "the given one" if given is not None else _rule(cells, measure)
     goals = {row.target for row in found}
-    goal = text.value(goals.pop(), measure) if len(goals) == 1 else why
+    goal = f"{measure.label} {'is' if len(goals) == 1 else 'reaches'} "
+    goal += text.value(goals.pop(), measure) if len(goals) == 1 else why
     pictures = ()
     if any(math.isfinite(row.bytes.median) for row in found):
-        image = rendered(lambda: draw(found, f"{measure.label} of {goal}"))
-        pictures = (Picture("bytes-to-target", f"bytes to {measure.label} {goal}", image),)
+        image = rendered(lambda: draw(found, goal))
+        pictures = (Picture("bytes-to-target", f"bytes until {goal}", image),)
     head = [("method", "k"), (f"target: {measure.label}", "n"), ("uploaded per worker", "n")]
     head += [("times less than soba", "n"), ("seeds that reach it", "n"), ("final", "n")]
     table = Table(head, [_cells(row, found, measure) for row in found])
     about = (
-        f"Bytes that a worker has uploaded when the target ({why}) is first reached, linear between "
-        "evaluations. Bars are medians over the seeds, whiskers the 20 % to 80 % band; a seed that "
-        "does not get there counts as infinite."
+        f"Bytes that a worker has uploaded when the target ({why}) is first reached, linear "
+        "between evaluations. Bars are medians over the seeds, whiskers the 20 % to 80 % band; "
+        "a seed that does not get there counts as infinite."
     )
     return [Part("Bytes to a target", about, pictures, table)]
 
@@ -111,7 +113,7 @@ def _cells(row: Row, found: Sequence[Row], measure: Measure) -> list[str]:
 
 
 def draw(found: Sequence[Row], goal: str) -> Figure:
-    """Horizontal bars on a logarithmic axis of bytes, with "not reached" where it is so."""
+    """Horizontal bars on a logarithmic axis of bytes until `goal`."""
     figure, (axes,) = row_figure([row.cell.label for row in found], 1, 6.0)
     ends = [end for row in found for end in (row.bytes.low, row.bytes.median, row.bytes.high)]
     ends = [end for end in ends if math.isfinite(end) and end > 0]
@@ -133,5 +135,5 @@ def draw(found: Sequence[Row], goal: str) -> Figure:
         axes.text(right, place, value, va="center", fontsize=9, color=GREY)
         if not math.isfinite(found_bytes.high):
             axes.plot([high / 1.02], [place], color=GREY, marker=">", markersize=7, clip_on=False)
-    axes.set_xlabel(f"uploaded per worker until a {goal}")
+    axes.set_xlabel(textwrap.fill(f"uploaded per worker until {goal}", 56))
     return figure
