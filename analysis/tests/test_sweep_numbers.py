@@ -149,6 +149,7 @@ def test_heat_map_marks_runs_that_diverged_or_failed(build: Build) -> None:
     found = build(members, behaviour)
     pair = heatmap.axis_pair(found, Choices())
     assert pair == ("compressor.ratio", "algorithm.alpha")
+    assert heatmap.axis_pair(found, Choices(rows="algorithm.alpha")) == pair[::-1]
     (one,) = heatmap.maps(found, *pair, ACCURACY)
     assert (one.rows, one.columns) == ((0.1, 0.5), (0.1, 0.2, 0.4))
     assert one.values[0] == pytest.approx([20, 30, -math.inf])

@@ -86,12 +86,12 @@ def test_tables_have_a_row_per_run_and_per_group(tmp_path: Path) -> None:
     runs, groups = rows_of(out / "summary.csv"), rows_of(out / "groups.csv")
     assert [row["state"] for row in runs] == ["completed", "completed", "missing"] * 2
     assert [row["seed"] for row in runs] == ["1", "2", "3"] * 2
-    assert float(runs[0]["final_test_accuracy"]) == pytest.approx(95.1)
+    assert float(runs[0]["final_test_accuracy"]) == pytest.approx(0.951)
     assert float(runs[0]["seconds_wait"]) == 0.05
     ef = groups[1]
     assert (ef["group"], ef["completed"], ef["missing"]) == ("ef-soba", "2", "1")
-    assert float(ef["final_test_accuracy_median"]) == pytest.approx(90.65)
-    assert float(ef["lost_test_accuracy_median"]) == pytest.approx(4.5)
+    assert float(ef["final_test_accuracy_median"]) == pytest.approx(0.9065)
+    assert float(ef["lost_test_accuracy_median"]) == pytest.approx(0.045)
     assert float(ef["upload_ratio_to_soba"]) == pytest.approx(0.1)
     pictures = {path.stem for path in out.glob("*.png")}
     assert not pictures & {"heatmap", "stability", "speed-up"}, "no such axes"

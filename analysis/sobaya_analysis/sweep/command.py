@@ -48,8 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="draw final values against this axis; default: heterogeneity and compressor.ratio",
     )
-    parser.add_argument("--rows", metavar="KEY", help="rows of the heat map; compressor.ratio")
-    parser.add_argument("--columns", metavar="KEY", help="its columns; the first step size")
+    parser.add_argument(
+        "--rows", metavar="KEY", help="rows of the heat map, such as compressor.ratio"
+    )
+    parser.add_argument("--columns", metavar="KEY", help="its columns, such as algorithm.alpha")
     parser.add_argument("--step", metavar="KEY", help="step size of the stability figure")
     parser.add_argument(
         "--margin",

@@ -51,12 +51,14 @@ class Map:
 
 
 def axis_pair(experiment: Experiment, choices: Choices) -> tuple[str, str] | None:
-    """The axes of the map: those given, else the ratio and the first step size that vary."""
-    rows = choices.rows or RATIO
-    columns = choices.columns or next((axis for axis in STEPS if axis in experiment.axes), None)
-    if columns is None or rows == columns or not {rows, columns} <= set(experiment.axes):
+    """The axes of the map: those given, else the first two of ratio and step sizes that vary."""
+    free = [axis for axis in (RATIO, *STEPS) if axis not in (choices.rows, choices.columns)]
+    free = [axis for axis in free if axis in experiment.axes]
+    rows = choices.rows or next(iter(free), None)
+    columns = choices.columns or next((axis for axis in free if axis != rows), None)
+    if rows is None or columns is None or not {rows, columns} <= set(experiment.axes):
         return None
-    return rows, columns
+    return (rows, columns) if rows != columns else None
 
 
 def axis_values(cells: Sequence[Cell], axis: str) -> list[Any]:

@@ -162,7 +162,7 @@ def draw(experiment: Experiment, found: Sequence[Line]) -> Figure:
     entries = entries_of([panel.cells for panel in split])
     if len(split) == 1:
         entries = {
-            f"{one.cell.label}: {one.exponent:.2f}": style
+            f"{one.cell.label}: exponent {one.exponent:.2f}": style
             for one, style in zip(found, entries.values(), strict=True)
         }
     ideal = Line2D(

@@ -14,7 +14,7 @@ from ..configs import describe, number
 from ..summary import summarise_run
 from .experiment import Cell, Experiment, reference
 from .model import PHASES, STATES, Member
-from .numbers import MEASURES, Band, final, final_band, paired
+from .numbers import MEASURES, Band, Measure, final, final_band, paired
 from .traffic import upload
 
 _LAST = ("weight_auc", "lower_distance", "auxiliary_distance")
@@ -62,7 +62,7 @@ def _member(member: Member) -> dict[str, Any]:
     row |= {
         "iterations": ended.iterations,
         "final_upper_loss": ended.upper_loss,
-        **{f"final_{measure.column}": final(member, measure) for measure in MEASURES},
+        **{f"final_{m.column}": _share(final(member, m), m) for m in MEASURES},
     }
     for column in _LAST:
         values = getattr(run, column)
@@ -84,9 +84,9 @@ def _group(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
     base = reference(cell, cells)
     row: dict[str, Any] = {state: states.count(state) for state in STATES}
     for measure in MEASURES:
-        row |= _band(f"final_{measure.column}", final_band(cell, measure))
+        row |= _band("final", final_band(cell, measure), measure)
         lost = paired(cell, base, measure) if base else None
-        row |= _band(f"lost_{measure.column}", lost)
+        row |= _band("lost", lost, measure)
     own, full = upload(cell), upload(base)
     return row | {
         "upload_bytes_per_worker": own,
@@ -94,9 +94,16 @@ def _group(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def _band(name: str, band: Band | None) -> dict[str, float | None]:
-    ends = ("median", "low", "high")
-    return {f"{name}_{end}": None if band is None else getattr(band, end) for end in ends}
+def _band(name: str, band: Band | None, measure: Measure) -> dict[str, float | None]:
+    return {
+        f"{name}_{measure.column}_{end}": _share(getattr(band, end, None), measure)
+        for end in ("median", "low", "high")
+    }
+
+
+def _share(value: float | None, measure: Measure) -> float | None:
+    """Accuracies as shares, as in logs and in the other report's summary.csv."""
+    return value / 100 if value is not None and measure.percent else value
 
 
 def _text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -74,8 +74,11 @@ def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> 
         return []
     why = "the given one" if given is not None else _rule(cells, measure)
     goals = {row.target for row in found}
-    goal = f"{measure.label} {'is' if len(goals) == 1 else 'reaches'} "
-    goal += text.value(goals.pop(), measure) if len(goals) == 1 else why
+    goal = f"a {measure.label.removesuffix(' [%]')} of "
+    if len(goals) == 1:
+        goal += text.value(goals.pop(), measure) + (" %" if measure.percent else "")
+    else:
+        goal += why
     pictures = ()
     if any(math.isfinite(row.bytes.median) for row in found):
         image = rendered(lambda: draw(found, goal))
