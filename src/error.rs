@@ -33,8 +33,8 @@ pub enum Error {
          evaluate.hypergradient to false"
     )]
     LowerLevel { iteration: u64 },
-    #[error("the directions of {blocks} differ from finite differences by more than {tolerance:e}")]
-    Gradients { blocks: String, tolerance: f64 },
+    #[error("these derivatives differ from finite differences by more than {tolerance:e}: {wrong}")]
+    Gradients { wrong: String, tolerance: f64 },
     #[error(transparent)]
     Net(#[from] NetError),
     #[error(transparent)]

@@ -6,19 +6,91 @@ use ndarray_linalg::{FactorizeCInto, SolveC, UPLO};
 use crate::net::{Net, NetError};
 use crate::problems::{FullSample, Problem};
 use crate::scalar::Scalar;
-use crate::vars::{Vars, add_scaled, dot, norm};
+use crate::vars::{Block, Vars, add_scaled, dot, norm};
 
 /// One evaluation; NaN where a problem has no such thing or it was not asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
     /// |grad Phi(x)|, exact.
     pub hypergradient_norm: f64,
-    /// Share of the test set that is classified correctly.
+    /// Phi(x) = f(x, y*(x)).
+    pub objective: f64,
+    /// |y - y*(x)|.
+    pub lower_distance: f64,
+    /// |z - z*(x)|.
+    pub auxiliary_distance: f64,
+    /// Share of the test set that is classified correctly at (x, y*(x)).
+    pub solution_accuracy: f64,
+    /// Share of the test set that is classified correctly at (x, y).
     pub test_accuracy: f64,
     /// Mean loss over the test set.
     pub test_loss: f64,
     /// f(x, y) over all samples: the mean of the workers' means.
     pub validation_loss: f64,
+    /// How well x tells clean from corrupted samples: area under the ROC curve.
+    pub weight_auc: f64,
+}
+
+/// Number of metrics.
+const METRICS: usize = 9;
+
+impl Evaluation {
+    /// Name and meaning of each metric, in the order of [`Evaluation::values`].
+    pub const METRICS: [(&'static str, &'static str); METRICS] = [
+        ("hypergradient_norm", "Euclidean norm of the exact hypergradient"),
+        ("objective", "upper-level loss at the solution of the lower level"),
+        ("lower_distance", "distance of y from the solution of the lower level"),
+        ("auxiliary_distance", "distance of z from the solution of its linear system"),
+        ("solution_accuracy", "test accuracy at the solution of the lower level"),
+        ("test_accuracy", "share of the test set classified correctly"),
+        ("test_loss", "mean loss over the test set"),
+        ("validation_loss", "upper-level loss over all validation samples"),
+        ("weight_auc", "area under the ROC curve of x for clean against corrupted samples"),
+    ];
+
+    /// Nothing measured.
+    pub const NONE: Self = Self::from_values([f64::NAN; METRICS]);
+
+    /// Every metric.
+    pub fn values(&self) -> [f64; METRICS] {
+        [
+            self.hypergradient_norm,
+            self.objective,
+            self.lower_distance,
+            self.auxiliary_distance,
+            self.solution_accuracy,
+            self.test_accuracy,
+            self.test_loss,
+            self.validation_loss,
+            self.weight_auc,
+        ]
+    }
+
+    /// The inverse of [`Evaluation::values`].
+    pub const fn from_values(values: [f64; METRICS]) -> Self {
+        let [
+            hypergradient_norm,
+            objective,
+            lower_distance,
+            auxiliary_distance,
+            solution_accuracy,
+            test_accuracy,
+            test_loss,
+            validation_loss,
+            weight_auc,
+        ] = values;
+        Self {
+            hypergradient_norm,
+            objective,
+            lower_distance,
+            auxiliary_distance,
+            solution_accuracy,
+            test_accuracy,
+            test_loss,
+            validation_loss,
+            weight_auc,
+        }
+    }
 }
 
 /// Metrics at an iterate that every rank knows.
@@ -37,11 +109,42 @@ pub fn metrics<F: Scalar>(
     })?;
     let [correct, samples, loss, validation] = sums;
     Ok(Evaluation {
-        hypergradient_norm: f64::NAN,
         test_accuracy: correct / samples,
         test_loss: loss / samples,
         validation_loss: validation / workers as f64,
+        weight_auc: problem.weight_auc(at.x()),
+        ..Evaluation::NONE
     })
+}
+
+/// Adds what is known once the lower level is solved. `None`, on every rank alike, if it cannot be:
+/// see [`exact`].
+pub fn with_solution<F: Scalar>(
+    net: &mut Net<'_, F>,
+    problem: &mut dyn Problem<F>,
+    at: &Vars<F>,
+    workers: usize,
+    evaluation: Evaluation,
+) -> Result<Option<Evaluation>, NetError> {
+    let wide = at.wide();
+    let Some(exact) = exact(net, problem, &wide, workers)? else { return Ok(None) };
+    let mut solved = at.clone();
+    for (y, &solution) in solved.block_mut(Block::Y).iter_mut().zip(&exact.y) {
+        *y = F::lit(solution);
+    }
+    let at_solution = metrics(net, problem, &solved, workers)?;
+    let distance = |v: &[f64], solution: &[f64]| {
+        let away: Vec<f64> = v.iter().zip(solution).map(|(v, s)| v - s).collect();
+        norm(&away)
+    };
+    Ok(Some(Evaluation {
+        hypergradient_norm: norm(&exact.hypergradient),
+        objective: at_solution.validation_loss,
+        lower_distance: distance(wide.y(), &exact.y),
+        auxiliary_distance: distance(wide.z(), &exact.z),
+        solution_accuracy: at_solution.test_accuracy,
+        ..evaluation
+    }))
 }
 
 /// |grad_y g(x, y*)| at which the lower level counts as solved, relative to its size at y = 0, and

@@ -91,6 +91,15 @@ impl Key {
     }
 }
 
+/// Coordinates that follow from a key, so that sender and receiver need not tell each other.
+pub trait Support: Send {
+    /// The coordinates, ascending and distinct, written over `out`. Of `key` all but the stream counts.
+    fn positions(&self, key: Key, out: &mut Vec<u32>);
+
+    /// The most that there are.
+    fn most(&self) -> usize;
+}
+
 /// Numbers of one bulk draw.
 pub const LANES: usize = 16;
 

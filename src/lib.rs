@@ -18,6 +18,13 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+/// The program with problems of one's own: the whole command line. `registry` is usually
+/// `problems::built_in().with::<Mine>()`; see `examples/own-problem`.
+pub fn main_with(registry: registry::Registry<problems::Problems>) -> ! {
+    problems::use_registry(registry);
+    cli::main()
+}
+
 pub mod algorithms;
 pub mod cli;
 pub mod comm;

@@ -72,6 +72,36 @@ impl Block {
     }
 }
 
+/// Some of the three variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks([bool; 3]);
+
+impl Blocks {
+    /// All three.
+    pub const ALL: Self = Self([true; 3]);
+
+    /// These.
+    pub const fn of(blocks: &[Block]) -> Self {
+        let mut chosen = [false; 3];
+        let mut i = 0;
+        while i < blocks.len() {
+            chosen[blocks[i] as usize] = true;
+            i += 1;
+        }
+        Self(chosen)
+    }
+
+    /// Whether a variable is among them.
+    pub fn has(self, block: Block) -> bool {
+        self.0[block as usize]
+    }
+
+    /// In the order in which they are stored and travel.
+    pub fn iter(self) -> impl Iterator<Item = Block> {
+        Block::ALL.into_iter().filter(move |&block| self.has(block))
+    }
+}
+
 /// x [p], y [q] and z [q] in one contiguous buffer: an iterate, or a direction for each of the three.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vars<F> {

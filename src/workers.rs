@@ -2,7 +2,7 @@
 
 use crate::problems::{Draw, Losses, Problem};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Vars, all_finite};
+use crate::vars::{Block, Blocks, Vars, all_finite};
 
 /// A worker cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -26,17 +26,33 @@ impl<F: Scalar> Workers<F> {
         Self { problem }
     }
 
-    /// Worker `draw.worker`'s (D_x, D_y, D_z) at `at` from fresh samples, written over `out`.
+    /// Those of worker `draw.worker`'s (D_x, D_y, D_z) at `at` that are wanted, from fresh samples,
+    /// written over `out`.
     pub fn directions(
         &mut self,
         draw: Draw,
+        wanted: Blocks,
         at: &Vars<F>,
         out: &mut Vars<F>,
     ) -> Result<Losses, WorkerError> {
-        let losses = self.problem.directions(draw, at, out);
-        match Block::ALL.into_iter().find(|&block| !all_finite(out.block(block))) {
+        let losses = self.problem.directions(draw, wanted, at, out);
+        match wanted.iter().find(|&block| !all_finite(out.block(block))) {
             Some(block) => Err(WorkerError::NotFinite { block }),
             None => Ok(losses),
+        }
+    }
+
+    /// Worker `draw.worker`'s grad_x G_i at `at` [p], written over `out`.
+    pub fn lower_gradient_x(
+        &mut self,
+        draw: Draw,
+        at: &Vars<F>,
+        out: &mut [F],
+    ) -> Result<(), WorkerError> {
+        self.problem.lower_gradient_x(draw, at, out);
+        match all_finite(out) {
+            true => Ok(()),
+            false => Err(WorkerError::NotFinite { block: Block::X }),
         }
     }
 

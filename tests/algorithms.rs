@@ -12,12 +12,14 @@ use common::{
 };
 use sobaya::algorithms::{self, AlgorithmContext};
 use sobaya::net::Net;
-use sobaya::problems::Draw;
+use sobaya::problems::{Draw, ProblemFacts};
 use sobaya::run::Outcome;
 use sobaya::scalar::Scalar;
-use sobaya::vars::{Vars, norm};
+use sobaya::vars::{Blocks, Vars, norm};
 use sobaya::workers::Workers;
 
+/// What the problem of these tests is like.
+const QUADRATIC: ProblemFacts = ProblemFacts { partitioned: false, sparse_upper: false };
 const WORKERS: usize = 8;
 const STEPS: [f64; 3] = [0.002, 0.01, 0.01];
 /// p and q of the quadratic problem by default.
@@ -167,7 +169,7 @@ fn iterate<F: Scalar>(algorithm: &Value, compressor: &Value, iterations: u64) ->
     let feedback = algorithms::registry().facts(algorithm).feedback[0];
     let links = links(&compressors, &json!({ "kind": feedback }), start.dims(), 0..WORKERS);
     let mut net = Net::<F>::new(comm, setting(WORKERS, start.dims()), links);
-    let context = AlgorithmContext { start, hosted: net.hosted() };
+    let context = AlgorithmContext { start, hosted: net.hosted(), problem: QUADRATIC };
     let algorithm = algorithms::registry().build::<F>(algorithm, context);
     let mut algorithm = algorithm.expect("an example builds");
     let mut workers = Workers::new(problem);
@@ -196,7 +198,7 @@ fn by_hand(theta: f64, rho: f64, iterations: u64) -> Vars<f64> {
         let mut mean = Vars::<f64>::zeros(v.dims());
         for worker in 0..WORKERS {
             let mut d = Vars::zeros(v.dims());
-            problem.directions(Draw { seed: SEED, worker, iteration }, &v, &mut d);
+            problem.directions(Draw::first(SEED, worker, iteration), Blocks::ALL, &v, &mut d);
             for (mean, d) in mean.as_mut_slice().iter_mut().zip(d.as_slice()) {
                 *mean += d / WORKERS as f64;
             }

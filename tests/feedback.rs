@@ -18,7 +18,7 @@ use sobaya::packet::{DecodeError, Packet};
 use sobaya::problems::Draw;
 use sobaya::run::Outcome;
 use sobaya::scalar::Scalar;
-use sobaya::vars::{Block, Dims, Vars, add_scaled};
+use sobaya::vars::{Block, Blocks, Dims, Vars, add_scaled};
 use sobaya::workers::Workers;
 
 const WORKERS: usize = 8;
@@ -131,7 +131,7 @@ fn descend<F: Scalar>(comm: &mut dyn Comm, compressors: &[Value; 3], feedback: &
     let mut estimates = vec![];
     for k in 0..ITERATIONS {
         net.publish(k, &server, &mut copy).expect("no rank is gone");
-        let directions = |draw, d: &mut _| workers.directions(draw, &copy, d);
+        let directions = |draw, d: &mut _| workers.directions(draw, Blocks::ALL, &copy, d);
         if let Some(estimate) = net.mean_at_server(k, directions).expect("no rank is gone") {
             add_scaled(server.as_mut_slice(), F::lit(-0.005), estimate.as_slice());
             estimates.push(estimate.clone());
@@ -263,7 +263,7 @@ fn packets_tell_everything<F: Scalar>(compressors: &[Value; 3], feedback: &Value
                     assert!(same, "{case}: what worker {worker} compresses at {k}");
                     let packet;
                     (packet, rest) = Packet::split(rest).expect("a packet of the worker");
-                    let draw = Draw { seed: SEED, worker, iteration: k as u64 };
+                    let draw = Draw::first(SEED, worker, k as u64);
                     let mut add = |scale: F, out: &mut [F]| {
                         coders[b]
                             .decode_add(packet, draw.key(stream), scale, out)

@@ -36,7 +36,17 @@ fn promised() -> Vec<(&'static str, TypeDescriptor, &'static [&'static str])> {
     let phases = ["compute", "compress", "communicate", "wait", "server"];
     let phases = phases.map(|phase| &*format!("time_{phase}").leak());
     all.extend(phases.map(|name| (name, F4, by_rank)));
-    let metrics = ["hypergradient_norm", "test_accuracy", "test_loss", "validation_loss"];
+    let metrics = [
+        "hypergradient_norm",
+        "objective",
+        "lower_distance",
+        "auxiliary_distance",
+        "solution_accuracy",
+        "test_accuracy",
+        "test_loss",
+        "validation_loss",
+        "weight_auc",
+    ];
     all.extend(metrics.map(|name| (name, F8, &["eval"][..])));
     all
 }

@@ -14,9 +14,9 @@ use common::{
     SEED, alone, assert_all_kinds, distance, normal, on_ranks, problem, uncompressed_net,
 };
 use sobaya::evaluate::{self, Exact};
-use sobaya::gradients;
+use sobaya::gradients::{self, Finding};
 use sobaya::problems::{self, Draw, FullSample, LocalMetrics, Losses, Problem};
-use sobaya::vars::{Block, Dims, Vars, add_scaled, dot, norm};
+use sobaya::vars::{Block, Blocks, Dims, Vars, add_scaled, dot, norm};
 
 /// Parameters of every registered problem.
 fn examples() -> Vec<Value> {
@@ -32,7 +32,7 @@ fn examples() -> Vec<Value> {
         }
     }
     examples[2]["sampler"] = json!("slice");
-    assert_all_kinds(&problems::registry(), &examples);
+    assert_all_kinds(problems::registry(), &examples);
     examples
 }
 
@@ -41,9 +41,38 @@ fn directions_agree_with_finite_differences() {
     for config in examples() {
         let mut problem = problem::<f64>(&config, 4, 1..3);
         for worker in [1, 2] {
-            let off = gradients::check(&mut *problem, SEED, worker);
-            assert!(off.iter().all(|&off| off < 1e-6), "{config}, worker {worker}: {off:?}");
+            for Finding { what, off } in gradients::check(&mut *problem, SEED, worker) {
+                assert!(off < gradients::TOLERANCE, "{config}, worker {worker}, {what}: {off:e}");
+            }
         }
+    }
+}
+
+/// A variable's direction is the same whichever others are asked for.
+#[test]
+fn directions_may_be_asked_for_one_by_one() {
+    for config in examples() {
+        let mut problem = problem::<f64>(&config, 4, 1..3);
+        let mut at = problem.start();
+        let shift = normal::<f64>(at.dims().total(), 5);
+        add_scaled(at.as_mut_slice(), 0.1, &shift);
+        let draw = Draw { lower: 3, upper: 1, ..Draw::first(SEED, 2, 5) };
+        let mut all = Vars::zeros(at.dims());
+        let losses = problem.directions(draw, Blocks::ALL, &at, &mut all);
+        assert!(losses.upper.is_finite() && losses.lower.is_finite(), "{config}");
+        for wanted in [&[Block::Y][..], &[Block::Z], &[Block::X], &[Block::Y, Block::Z]] {
+            let mut some = Vars::zeros(at.dims());
+            problem.directions(draw, Blocks::of(wanted), &at, &mut some);
+            for &block in wanted {
+                let off = distance(some.block(block), all.block(block));
+                assert!(off < 1e-12, "{config}, {} of {wanted:?}: {off:e}", block.name());
+            }
+        }
+        let again = Draw { lower: 4, ..draw };
+        let mut other = Vars::zeros(at.dims());
+        problem.directions(again, Blocks::ALL, &at, &mut other);
+        let fixed = config["kind"] == "quadratic" && config["noise"] == 0.0;
+        assert_eq!(other.y() == all.y(), fixed, "{config}: another batch");
     }
 }
 
@@ -60,10 +89,19 @@ impl Problem<f64> for Wrong {
     fn start(&self) -> Vars<f64> {
         self.problem.start()
     }
-    fn directions(&mut self, draw: Draw, at: &Vars<f64>, out: &mut Vars<f64>) -> Losses {
-        let losses = self.problem.directions(draw, at, out);
+    fn directions(
+        &mut self,
+        draw: Draw,
+        wanted: Blocks,
+        at: &Vars<f64>,
+        out: &mut Vars<f64>,
+    ) -> Losses {
+        let losses = self.problem.directions(draw, wanted, at, out);
         out.block_mut(self.block).iter_mut().for_each(|d| *d *= 1.0 + 1e-4);
         losses
+    }
+    fn lower_gradient_x(&mut self, draw: Draw, at: &Vars<f64>, out: &mut [f64]) {
+        self.problem.lower_gradient_x(draw, at, out);
     }
     fn metrics(&mut self, worker: usize, at: &Vars<f64>) -> LocalMetrics {
         self.problem.metrics(worker, at)
@@ -81,8 +119,12 @@ fn the_check_finds_a_direction_that_is_slightly_wrong() {
     for config in examples() {
         for block in Block::ALL {
             let mut wrong = Wrong { problem: problem(&config, 4, 1..3), block };
-            let off = gradients::check(&mut wrong, SEED, 1)[block as usize];
-            assert!(off > 10.0 * gradients::TOLERANCE, "{config}, {}: {off:e}", block.name());
+            let finding = gradients::check(&mut wrong, SEED, 1)[block as usize];
+            let Finding { what, off } = finding;
+            assert!(
+                finding.is_wrong() && off > 10.0 * gradients::TOLERANCE,
+                "{config}, {what}: {off:e}"
+            );
         }
     }
 }
@@ -177,7 +219,7 @@ fn the_quadratic_has_its_closed_form() {
     at.as_mut_slice().copy_from_slice(&normal::<f64>(all.dims().total(), 2));
     for (worker, local) in locals.iter().enumerate() {
         let mut out = Vars::zeros(all.dims());
-        let losses = all.directions(Draw { seed: SEED, worker, iteration: 0 }, &at, &mut out);
+        let losses = all.directions(Draw::first(SEED, worker, 0), Blocks::ALL, &at, &mut out);
         let (expected, expected_losses) = local.directions(at.x(), at.y(), at.z());
         for block in Block::ALL {
             assert!(distance(out.block(block), &expected[block as usize]) < 1e-10);
@@ -211,9 +253,9 @@ fn hyper_representation_agrees_with_derivatives_of_its_losses_by_dual_numbers() 
         let mut at = problem.start();
         let shift = normal::<f64>(at.dims().total(), 3);
         add_scaled(at.as_mut_slice(), 0.2, &shift);
-        let draw = Draw { seed: SEED, worker: 1, iteration: 9 };
+        let draw = Draw::first(SEED, 1, 9);
         let mut out = Vars::zeros(at.dims());
-        let losses = problem.directions(draw, &at, &mut out);
+        let losses = problem.directions(draw, Blocks::ALL, &at, &mut out);
 
         let batch = Batch::draw(draw, 3, [5, 4]);
         let (expected, expected_losses) =

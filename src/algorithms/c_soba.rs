@@ -21,7 +21,7 @@ use crate::config::Positive;
 use crate::net::{Net, NetError};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
-use crate::vars::{Vars, add_scaled};
+use crate::vars::{Blocks, Vars, add_scaled};
 use crate::workers::Workers;
 
 /// Parameters of C-SOBA.
@@ -80,7 +80,7 @@ impl<F: Scalar> Algorithm<F> for State<F> {
         net: &mut Net<'_, F>,
     ) -> Result<(), NetError> {
         net.publish(k, &self.server, &mut self.v)?;
-        let directions = |draw, d: &mut _| workers.directions(draw, &self.v, d);
+        let directions = |draw, d: &mut _| workers.directions(draw, Blocks::ALL, &self.v, d);
         if let Some(d) = net.mean_at_server(k, directions)? {
             let (x, ..) = self.server.split_mut();
             add_scaled(x, -self.alpha, d.x());

@@ -21,7 +21,7 @@ use crate::config::{Positive, Ratio};
 use crate::net::{Net, NetError};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
-use crate::vars::{Vars, add_scaled, average_in};
+use crate::vars::{Blocks, Vars, add_scaled, average_in};
 use crate::workers::Workers;
 
 /// Parameters of CM-SOBA.
@@ -87,7 +87,7 @@ impl<F: Scalar> Algorithm<F> for State<F> {
         net: &mut Net<'_, F>,
     ) -> Result<(), NetError> {
         net.publish(k, &self.server, &mut self.v)?;
-        let directions = |draw, d: &mut _| workers.directions(draw, &self.v, d);
+        let directions = |draw, d: &mut _| workers.directions(draw, Blocks::ALL, &self.v, d);
         if let Some(d) = net.mean_at_server(k, directions)? {
             average_in(&mut self.h, self.theta, d.x());
             let (x, ..) = self.server.split_mut();

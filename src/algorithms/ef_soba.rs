@@ -25,12 +25,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind, descend_lower};
-use crate::config::{Positive, Ratio};
+use crate::config::{KeyError, Positive, Ratio};
 use crate::net::{Net, NetError};
-use crate::problems::Draw;
+use crate::problems::{Draw, ProblemFacts};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
-use crate::vars::{Vars, add_scaled, average_in};
+use crate::vars::{Blocks, Vars, add_scaled, average_in};
 use crate::workers::Workers;
 
 /// Who averages the hypergradient.
@@ -81,8 +81,17 @@ impl AlgorithmKind for EfSoba {
         feedback: &["memory", "ef21", "diana", "ef21-momentum", "econtrol"],
     };
 
+    fn suits(&self, problem: ProblemFacts) -> Result<(), KeyError> {
+        if problem.sparse_upper && self.momentum == Momentum::Worker {
+            let words = "the workers' averages have an entry for each of their samples, while this \
+                         problem's workers send those of the mini-batch alone; use \"server\"";
+            return Err(KeyError::value("momentum", words.into()));
+        }
+        Ok(())
+    }
+
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
-        let AlgorithmContext { start, hosted } = context;
+        let AlgorithmContext { start, hosted, .. } = context;
         let average = vec![F::zero(); start.dims().upper];
         let averages = match self.momentum {
             Momentum::Server => 1,
@@ -129,7 +138,7 @@ impl<F: Scalar> Algorithm<F> for State<F> {
     ) -> Result<(), NetError> {
         net.publish(k, &self.server, &mut self.v)?;
         let directions = |draw: Draw, d: &mut Vars<F>| {
-            let losses = workers.directions(draw, &self.v, d)?;
+            let losses = workers.directions(draw, Blocks::ALL, &self.v, d)?;
             if self.momentum == Momentum::Worker {
                 let h = &mut self.h[draw.worker - self.first];
                 let (dx, ..) = d.split_mut();

@@ -15,8 +15,11 @@ mod soba;
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use crate::config::KeyError;
 use crate::net::{Net, NetError};
+use crate::problems::ProblemFacts;
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
 use crate::scalar::Scalar;
 use crate::vars::{Vars, add_scaled, clip};
@@ -45,6 +48,8 @@ pub struct AlgorithmContext<F> {
     pub start: Vars<F>,
     /// The workers of this rank.
     pub hosted: Range<usize>,
+    /// What the problem is like.
+    pub problem: ProblemFacts,
 }
 
 /// What the plan must know of a kind of algorithm.
@@ -68,15 +73,27 @@ impl Family for Algorithms {
 pub trait AlgorithmKind: Kind {
     /// What the plan must know.
     const FACTS: AlgorithmFacts;
+    /// Whether the method can be run on a problem of this sort.
+    fn suits(&self, _problem: ProblemFacts) -> Result<(), KeyError> {
+        Ok(())
+    }
     /// Builds this rank's part.
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>>;
 }
 
 fn entry<K: AlgorithmKind>() -> Entry<Algorithms> {
+    fn build<K: AlgorithmKind, F: Scalar>(
+        value: Value,
+        context: AlgorithmContext<F>,
+    ) -> Result<Box<dyn Algorithm<F>>, KeyError> {
+        let kind = parameters::<K>(value)?;
+        kind.suits(context.problem)?;
+        Ok(kind.build(context))
+    }
     Entry::new::<K>(
         K::FACTS,
-        |value, context| Ok(parameters::<K>(value)?.build(context)),
-        |value, context| Ok(parameters::<K>(value)?.build(context)),
+        |v, context| build::<K, f32>(v, context),
+        |v, context| build::<K, f64>(v, context),
     )
 }
 

@@ -12,7 +12,6 @@ use crate::log::bytes;
 use crate::net::dense_bytes;
 use crate::run::build;
 use crate::scalar::Scalar;
-use crate::vars::Block;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -21,7 +20,7 @@ pub struct Arguments {
     /// Number of ranks to plan for.
     #[arg(long, default_value = "1", value_parser = parse_count)]
     ranks: usize,
-    /// Compare the problem's directions with finite differences.
+    /// Compare the problem's derivatives with finite differences.
     #[arg(long)]
     gradients: bool,
 }
@@ -56,6 +55,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let problem = build::problem::<F>(plan, folder, 0..0)?;
     let dims = problem.dims();
     let links = build::links::<F>(plan, &*problem, 0..0)?;
+    build::algorithm::<F>(plan, &*problem, 0..0)?;
     let placement = Placement { workers: plan.workers, ranks };
     let costs = links.costs(dims);
     let dense = dense_bytes::<F>(dims);
@@ -111,22 +111,20 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
 
 fn check_gradients(plan: &Plan, folder: &Folder) -> Result<(), Error> {
     let mut problem = build::problem::<f64>(plan, folder, 0..1)?;
-    let off = gradients::check(&mut *problem, plan.seed, 0);
-    let mut wrong = vec![];
-    let mut out = String::from("directions against central differences (f64, relative)\n");
-    for (block, off) in Block::ALL.into_iter().zip(off) {
-        let right = off <= gradients::TOLERANCE;
-        let verdict = if right { "agrees" } else { "DIFFERS" };
-        let _ = writeln!(out, "  D_{}   {off:.1e}   {verdict}", block.name());
-        if !right {
-            wrong.push(block.name());
-        }
+    let findings = gradients::check(&mut *problem, plan.seed, 0);
+    let mut out = String::from("derivatives against central differences (f64, relative)\n");
+    for finding in &findings {
+        let verdict = match finding.off {
+            off if off.is_nan() => "not reported",
+            _ if finding.is_wrong() => "DIFFERS",
+            _ => "agrees",
+        };
+        let _ = writeln!(out, "  {:<28}{:<10.1e}{verdict}", finding.what, finding.off);
     }
     super::print(&out)?;
+    let wrong: Vec<&str> = findings.iter().filter(|f| f.is_wrong()).map(|f| f.what).collect();
     match wrong.is_empty() {
         true => Ok(()),
-        false => {
-            Err(Error::Gradients { blocks: wrong.join(", "), tolerance: gradients::TOLERANCE })
-        }
+        false => Err(Error::Gradients { wrong: wrong.join("; "), tolerance: gradients::TOLERANCE }),
     }
 }

@@ -11,7 +11,7 @@ pub fn text() -> String {
     section(&mut out, "Algorithms", kinds(&crate::algorithms::registry()));
     section(&mut out, "Compressors", kinds(&crate::compressors::coders()));
     section(&mut out, "Feedback", kinds(&crate::feedback::registry()));
-    section(&mut out, "Problems", kinds(&crate::problems::registry()));
+    section(&mut out, "Problems", kinds(crate::problems::registry()));
     section(&mut out, "Data sets", DATASETS.to_vec());
     out
 }

@@ -10,6 +10,7 @@ mod identity;
 mod low_rank;
 mod multi_step;
 mod natural;
+mod on_support;
 mod rand_block;
 mod rand_k;
 mod sign;
@@ -28,6 +29,7 @@ use crate::vars::Layout;
 
 pub use identity::{Dense, Identity};
 pub use low_rank::LowRank;
+pub use on_support::OnSupport;
 
 /// What a compressor C: R^d -> R^d promises for every v (algorithms.md section 2 of the design;
 /// Beznosikov, Horvath, Richtarik, Safaryan, JMLR 2023).

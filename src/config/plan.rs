@@ -170,12 +170,14 @@ impl Plan {
             }
         };
         let facts = algorithms.facts(&algorithm);
+        let sparse_upper = problems.facts(&problem).sparse_upper;
         let mut notices = vec![];
         let keys = travel::Written {
             compressor: written.compressor.as_ref(),
             feedback: written.feedback.as_ref(),
             downlink: &written.downlink,
             wire: written.wire,
+            sparse_upper,
         };
         let travel = Travel::new(keys, &algorithm, facts, &mut notices)?;
         let resolved = Written {

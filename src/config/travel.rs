@@ -57,6 +57,8 @@ pub struct Written<'a> {
     pub feedback: Option<&'a Value>,
     pub downlink: &'a Downlink,
     pub wire: Wire,
+    /// D_x has few entries, which travel as they are.
+    pub sparse_upper: bool,
 }
 
 /// How vectors travel, every default filled in.
@@ -94,7 +96,10 @@ impl Travel {
         notices: &mut Vec<String>,
     ) -> Result<Self, KeyError> {
         let name = &algorithm["kind"];
-        let (compressors, every) = uplinks(written.compressor, name, facts)?;
+        let (mut compressors, mut every) = uplinks(written.compressor, name, facts)?;
+        if written.sparse_upper {
+            leave_upper(written.compressor, &mut compressors, &mut every)?;
+        }
         let feedback = feedback_of(written.feedback, name, facts)?;
         let downlink = match written.downlink {
             Downlink::Dense {} => DownlinkPlan::Dense,
@@ -105,7 +110,7 @@ impl Travel {
             ),
         };
         let travel = Self { compressors, every, feedback, downlink, wire: written.wire };
-        travel.check()?;
+        travel.check(written.sparse_upper)?;
         let feedback = feedback::registry().facts(&travel.feedback);
         let biased = travel.compressors.iter().any(|c| !promises(c).is_some_and(is_unbiased));
         if feedback.averages && algorithm["theta"].as_f64().is_some_and(|theta| theta < 1.0) {
@@ -125,7 +130,7 @@ impl Travel {
     }
 
     /// What does not go together.
-    fn check(&self) -> Result<(), KeyError> {
+    fn check(&self, sparse_upper: bool) -> Result<(), KeyError> {
         let facts = feedback::registry().facts(&self.feedback);
         let kind = &self.feedback["kind"];
         for block in Block::ALL {
@@ -168,6 +173,11 @@ impl Travel {
                     compressor["kind"]
                 );
                 return refuse("wire.collective", problem);
+            }
+            if segments && sparse_upper {
+                let problem = "the entries of x that this problem's workers send differ, so that \
+                               their packets cannot be summed; use \"star\"";
+                return refuse("wire.collective", problem.into());
             }
             if segments && self.downlink != DownlinkPlan::Sum {
                 let problem = "\"segments\" leaves the sums on every rank; add \"downlink\": \
@@ -234,6 +244,25 @@ fn uplinks(
         return Err(KeyError::value("compressor", problem));
     }
     Ok((all, every))
+}
+
+/// Where D_x has few entries they travel as they are: one compressor for all is for y and z.
+fn leave_upper(
+    written: Option<&Value>,
+    compressors: &mut [Value; 3],
+    every: &mut [u64; 3],
+) -> Result<(), KeyError> {
+    let separate = written.is_some_and(is_separate);
+    if separate && (compressors[0]["kind"] != IDENTITY || every[0] != 1) {
+        let problem = format!(
+            "x of this problem is never compressed: a worker sends the entries of its mini-batch \
+             alone; use {{\"kind\": \"{IDENTITY}\"}} for x"
+        );
+        return Err(KeyError::value("compressor.x", problem));
+    }
+    compressors[0] = json!({ "kind": IDENTITY });
+    every[0] = 1;
+    Ok(())
 }
 
 /// Takes the keys `every` out of the compressor objects.

@@ -23,6 +23,7 @@ use hdf5::{Dataset, File, H5Type, Location, Result};
 use super::journal::{Record, Row};
 use super::{Status, scales};
 use crate::config::Plan;
+use crate::evaluate::Evaluation;
 use crate::net::{PHASES, Phase};
 
 /// Rows a chunk holds.
@@ -99,7 +100,7 @@ struct Columns {
     wire: [Vec<i64>; 2],
     times: [Vec<f32>; PHASES],
     eval_iteration: Vec<i64>,
-    evals: [Vec<f64>; 4],
+    evals: [Vec<f64>; Evaluation::METRICS.len()],
 }
 
 impl Columns {
@@ -132,8 +133,7 @@ impl Columns {
             }
             Record::Evaluation(iteration, e) => {
                 self.eval_iteration.push(iteration as i64);
-                let v = [e.hypergradient_norm, e.test_accuracy, e.test_loss, e.validation_loss];
-                self.evals.iter_mut().zip(v).for_each(|(column, v)| column.push(v));
+                self.evals.iter_mut().zip(e.values()).for_each(|(column, v)| column.push(v));
             }
         }
     }
@@ -172,13 +172,7 @@ impl Columns {
         let eval = ["eval"];
         let long = "iterations done at this evaluation";
         series(file, "eval_iteration", self.eval_iteration, &eval, "1", long)?;
-        let names = [
-            ("hypergradient_norm", "Euclidean norm of the exact hypergradient"),
-            ("test_accuracy", "share of the test set classified correctly"),
-            ("test_loss", "mean loss over the test set"),
-            ("validation_loss", "upper-level loss over all validation samples"),
-        ];
-        for ((name, long), values) in names.into_iter().zip(self.evals) {
+        for ((name, long), values) in Evaluation::METRICS.into_iter().zip(self.evals) {
             series(file, name, values, &eval, "1", long)?;
         }
         Ok(())

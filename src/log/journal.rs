@@ -122,7 +122,7 @@ fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Evaluation(iteration, e) => {
             out.push(EVALUATION);
             out.extend(iteration.to_le_bytes());
-            for v in [e.hypergradient_norm, e.test_accuracy, e.test_loss, e.validation_loss] {
+            for v in e.values() {
                 out.extend(v.to_le_bytes());
             }
         }
@@ -150,13 +150,11 @@ fn decode(body: &[u8]) -> Option<Record> {
             Some(Record::Row(Row { iteration, wall_time, losses, traffic, ranks }))
         }
         EVALUATION => {
-            let evaluation = Evaluation {
-                hypergradient_norm: fields.f64()?,
-                test_accuracy: fields.f64()?,
-                test_loss: fields.f64()?,
-                validation_loss: fields.f64()?,
-            };
-            Some(Record::Evaluation(iteration, evaluation))
+            let mut values = Evaluation::NONE.values();
+            for v in &mut values {
+                *v = fields.f64()?;
+            }
+            Some(Record::Evaluation(iteration, Evaluation::from_values(values)))
         }
         _ => None,
     }
@@ -194,12 +192,11 @@ mod tests {
             traffic: Traffic { upload_bytes: 10, download_bytes: 20 },
             ranks: vec![rank; 3],
         };
-        let evaluation = Evaluation {
-            hypergradient_norm: 1.0,
-            test_accuracy: 0.5,
-            test_loss: 2.0,
-            validation_loss: 3.0,
-        };
+        let mut metric = 0.0;
+        let evaluation = Evaluation::from_values(Evaluation::NONE.values().map(|_| {
+            metric += 0.5;
+            metric
+        }));
         let records = [Record::Row(row), Record::Evaluation(7, evaluation)];
         let mut journal = Journal::create(&path)?;
         records.iter().try_for_each(|record| journal.append(record))?;

@@ -51,10 +51,14 @@ impl Summary {
             seconds[phase.name()] = json!(mean);
         }
         let finite = |v: f64| if v.is_finite() { json!(v) } else { Value::Null };
-        let evaluation = self.evaluation;
-        let last = |get: fn(&Evaluation) -> f64| {
-            evaluation.as_ref().map_or(Value::Null, |e| finite(get(e)))
-        };
+        let mut last = json!({
+            "upper_loss": finite(self.losses.upper),
+            "lower_loss": finite(self.losses.lower),
+        });
+        let values = self.evaluation.unwrap_or(Evaluation::NONE).values();
+        for ((name, _), v) in Evaluation::METRICS.into_iter().zip(values) {
+            last[name] = finite(v);
+        }
         json!({
             "name": self.name,
             "iterations": self.iterations,
@@ -67,14 +71,7 @@ impl Summary {
             "wall_seconds": self.wall_seconds,
             "seconds": seconds,
             "peak_rss_bytes": self.peak_rss_bytes,
-            "final": {
-                "upper_loss": finite(self.losses.upper),
-                "lower_loss": finite(self.losses.lower),
-                "hypergradient_norm": last(|e| e.hypergradient_norm),
-                "test_accuracy": last(|e| e.test_accuracy),
-                "test_loss": last(|e| e.test_loss),
-                "validation_loss": last(|e| e.validation_loss),
-            },
+            "final": last,
         })
     }
 
@@ -127,6 +124,7 @@ fn write_table(s: &Summary, out: &mut String) -> std::fmt::Result {
             ("test loss", e.test_loss),
             ("validation loss", e.validation_loss),
             ("|hypergradient|", e.hypergradient_norm),
+            ("AUC of the weights", e.weight_auc),
         ];
         if e.test_accuracy.is_finite() {
             words.push(format!("test accuracy {:.2} %", 100.0 * e.test_accuracy));

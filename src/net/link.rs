@@ -19,6 +19,8 @@ pub struct Uplink<F> {
     pub gain: f64,
     /// Sent in every N-th iteration.
     pub every: u64,
+    /// Whether feedback looks after it. Not where nothing is lost that feedback could make up for.
+    pub fed: bool,
 }
 
 impl<F: Scalar> Uplink<F> {

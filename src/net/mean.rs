@@ -30,7 +30,9 @@ impl<F: Scalar> Net<'_, F> {
             return Ok(None);
         }
         for block in Block::ALL {
-            self.links.feedback.estimate(block, self.mean.block_mut(block));
+            if self.links.up[block as usize].fed {
+                self.links.feedback.estimate(block, self.mean.block_mut(block));
+            }
         }
         self.clock.charge(Phase::Server);
         Ok(Some(&self.mean))
@@ -49,7 +51,7 @@ impl<F: Scalar> Net<'_, F> {
 
     /// The coordinates of a worker's draws in iteration k.
     pub(super) fn draw(&self, worker: usize, k: u64) -> Draw {
-        Draw { seed: self.setting.seed, worker, iteration: k }
+        Draw::first(self.setting.seed, worker, k)
     }
 
     /// Writes the rank's message to `up`: the losses of all hosted workers, then their packets.
@@ -118,8 +120,10 @@ impl<F: Scalar> Net<'_, F> {
         let wrong = |source| NetError::Decode { worker, iteration, source };
         let v = self.direction.block_mut(block);
         let feedback = &mut self.links.feedback;
-        feedback.target(worker, block, v);
         let link = &mut self.links.up[block as usize];
+        if link.fed {
+            feedback.target(worker, block, v);
+        }
         if !link.due(iteration) {
             return feedback.follow(worker, block, v, None).map_err(wrong);
         }
@@ -129,6 +133,9 @@ impl<F: Scalar> Net<'_, F> {
             Coder::Packet(compressor) => {
                 (compressor.encode(v, key, &mut self.up))
                     .map_err(|source| NetError::Worker(overflow(block, source)))?;
+                if !link.fed {
+                    return Ok(());
+                }
                 let (packet, _) = Packet::split(&self.up[start..]).map_err(wrong)?;
                 let gain = F::lit(link.gain);
                 let mut sent =

@@ -7,32 +7,43 @@ mod hyper_representation;
 mod quadratic;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::config::KeyError;
 use crate::data::{DataError, Folder, Partition, PartitionError};
-use crate::key::{Key, Stream};
+use crate::key::{Key, Stream, Support};
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
 use crate::scalar::Scalar;
-use crate::vars::{Dims, Layout, Vars};
+use crate::vars::{Blocks, Dims, Layout, Vars};
 
-/// Where the samples of one worker's mini-batch come from: a pure function of these numbers.
+/// Where the samples of one worker's mini-batches come from: a pure function of these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Draw {
     pub seed: u64,
     pub worker: usize,
     pub iteration: u64,
+    /// Which of the iteration's lower-level batches.
+    pub lower: u32,
+    /// Which of the iteration's upper-level batches.
+    pub upper: u32,
 }
 
 impl Draw {
+    /// A worker's first batches in an iteration.
+    pub fn first(seed: u64, worker: usize, iteration: u64) -> Self {
+        Self { seed, worker, iteration, lower: 0, upper: 0 }
+    }
+
     /// Key of one of this draw's streams.
     pub fn key(self, stream: Stream) -> Key {
-        let Self { seed, worker, iteration } = self;
-        Key { seed, stream, worker: worker as u32, iteration, sub: 0 }
+        let Self { seed, worker, iteration, lower, upper } = self;
+        let sub = if stream == Stream::BatchUpper { upper } else { lower };
+        Key { seed, stream, worker: worker as u32, iteration, sub }
     }
 }
 
-/// Values of the two losses on a worker's batch.
+/// Values of the two losses on a worker's batch; NaN for one that was not needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
     /// f_i(x, y).
@@ -85,11 +96,29 @@ pub trait Problem<F: Scalar>: Send {
     /// z: H_yy G_i z + grad_y F_i    [q]
     /// ```
     ///
-    /// with F_i, G_i the losses on the batch that `draw` names.
-    fn directions(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>) -> Losses;
+    /// with F_i, G_i the losses on the batches that `draw` names. What is not `wanted` may be left
+    /// alone: D_y needs no upper-level batch, and only D_x a derivative with respect to x.
+    fn directions(&mut self, draw: Draw, wanted: Blocks, at: &Vars<F>, out: &mut Vars<F>)
+    -> Losses;
+
+    /// grad_x G_i(x, y) [p] on the lower-level batch that `draw` names, written over `out`: for
+    /// methods without second derivatives.
+    fn lower_gradient_x(&mut self, draw: Draw, at: &Vars<F>, out: &mut [F]);
+
+    /// Where D_x and grad_x G_i of one mini-batch are other than zero, if that is few of x's entries:
+    /// a function of the batch's key alone. Only those entries then travel.
+    fn upper_support(&self) -> Option<Box<dyn Support>> {
+        None
+    }
 
     /// Worker's part of an evaluation at (x, y).
     fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics;
+
+    /// Area under the ROC curve of x for clean against corrupted training samples of all workers, for
+    /// problems that weigh samples: the chance that a clean one weighs more than a corrupted one.
+    fn weight_auc(&self, _x: &[F]) -> f64 {
+        f64::NAN
+    }
 
     /// f_i and g_i of a worker over all of its samples at a fixed x [p], in double precision.
     fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a>;
@@ -150,6 +179,8 @@ pub fn dims<F: Scalar>(upper: Option<usize>, lower: Option<usize>) -> Result<Dim
 pub struct ProblemFacts {
     /// It has samples, which `partition` deals out.
     pub partitioned: bool,
+    /// Its D_x has few entries, and knows where ([`Problem::upper_support`]).
+    pub sparse_upper: bool,
 }
 
 /// Why a problem cannot be built.
@@ -173,6 +204,7 @@ impl From<KeyError> for ProblemError {
 impl From<crate::data::LoadError> for ProblemError {
     fn from(error: crate::data::LoadError) -> Self {
         match error {
+            crate::data::LoadError::Key(e) => e.into(),
             crate::data::LoadError::Data(e) => Self::Data(e),
             crate::data::LoadError::Partition(e) => Self::Partition(e),
         }
@@ -206,10 +238,36 @@ fn entry<K: ProblemKind>() -> Entry<Problems> {
     )
 }
 
-/// Every problem.
-pub fn registry() -> Registry<Problems> {
+/// The problems of this program.
+static REGISTRY: OnceLock<Registry<Problems>> = OnceLock::new();
+
+/// Every problem: those of [`built_in`], or what the program has put in their place.
+pub fn registry() -> &'static Registry<Problems> {
+    REGISTRY.get_or_init(built_in)
+}
+
+/// Makes `registry` the problems of this program, before anything has asked for them.
+///
+/// # Panics
+/// If something has.
+pub fn use_registry(registry: Registry<Problems>) {
+    let set = REGISTRY.set(registry);
+    assert!(set.is_ok(), "problems are registered before the first one is used");
+}
+
+/// The problems of this crate.
+pub fn built_in() -> Registry<Problems> {
     Registry(vec![
         entry::<hyper_representation::HyperRepresentation>(),
         entry::<quadratic::Quadratic>(),
     ])
+}
+
+impl Registry<Problems> {
+    /// These problems and one more.
+    #[must_use]
+    pub fn with<K: ProblemKind>(mut self) -> Self {
+        self.0.push(entry::<K>());
+        self
+    }
 }

@@ -26,7 +26,7 @@ use crate::config::{Count, NonNegative, Positive};
 use crate::key::{Key, Stream};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
-use crate::vars::{Dims, Vars, add_scaled, dot};
+use crate::vars::{Block, Blocks, Dims, Vars, add_scaled, dot};
 
 /// Parameters of the quadratic problem.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ impl Kind for Quadratic {
 }
 
 impl ProblemKind for Quadratic {
-    const FACTS: ProblemFacts = ProblemFacts { partitioned: false };
+    const FACTS: ProblemFacts = ProblemFacts { partitioned: false, sparse_upper: false };
 
     fn build<F: Scalar>(
         &self,
@@ -208,14 +208,32 @@ impl<F: Scalar> Local<F> {
         }
     }
 
+    /// out += y - t, the derivative of f with respect to y.
+    fn add_upper_gradient(&self, y: &[F], out: &mut [F]) {
+        for ((out, &y), &t) in out.iter_mut().zip(y).zip(&self.t) {
+            *out += y - t;
+        }
+    }
+
+    /// f(x, y).
+    fn upper_loss(&self, x: &[F], y: &[F]) -> f64 {
+        let away = y.iter().zip(&self.t).map(|(&y, &t)| (y - t).wide().powi(2));
+        0.5 * self.mu.wide() * dot(x, x) + dot(&self.q, x) + 0.5 * away.sum::<f64>()
+    }
+
+    /// out -= J'y, the derivative of g with respect to x; with z in place of y, J_xy g z.
+    fn add_lower_gradient_x(&self, y: &[F], out: &mut [F]) {
+        for (row, &y) in self.j.chunks_exact(out.len()).zip(y) {
+            add_scaled(out, -y, row);
+        }
+    }
+
     /// out = mu x + q - J'z.
     fn hypergradient(&self, x: &[F], z: &[F], out: &mut [F]) {
         for ((out, &x), &q) in out.iter_mut().zip(x).zip(&self.q) {
             *out = self.mu * x + q;
         }
-        for (row, &z) in self.j.chunks_exact(x.len()).zip(z) {
-            add_scaled(out, -z, row);
-        }
+        self.add_lower_gradient_x(z, out);
     }
 }
 
@@ -228,22 +246,34 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         Vars::zeros(self.dims)
     }
 
-    fn directions(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>) -> Losses {
+    fn directions(
+        &mut self,
+        draw: Draw,
+        wanted: Blocks,
+        at: &Vars<F>,
+        out: &mut Vars<F>,
+    ) -> Losses {
         let local = &self.workers[draw.worker - self.first];
         let (x, y, z) = (at.x(), at.y(), at.z());
         let (dx, dy, dz) = out.split_mut();
-        local.lower_gradient(x, y, dy);
-        // g = 1/2 y'H y - y'(J x + b) = y'grad_y g - 1/2 y'H y.
-        let hy = &mut self.scratch[..y.len()];
-        local.hessian(y, None, hy);
-        let mut lower = dot(y, dy) - 0.5 * dot(y, hy);
-        local.hessian(z, None, dz);
-        let mut upper = 0.5 * local.mu.wide() * dot(x, x) + dot(&local.q, x);
-        for ((dz, &y), &t) in dz.iter_mut().zip(y).zip(&local.t) {
-            *dz += y - t;
-            upper += 0.5 * (y - t).wide().powi(2);
+        let mut losses = Losses { upper: f64::NAN, lower: f64::NAN };
+        if wanted.has(Block::Y) {
+            local.lower_gradient(x, y, dy);
+            // g = 1/2 y'H y - y'(J x + b) = y'grad_y g - 1/2 y'H y.
+            let hy = &mut self.scratch[..y.len()];
+            local.hessian(y, None, hy);
+            losses.lower = dot(y, dy) - 0.5 * dot(y, hy);
         }
-        local.hypergradient(x, z, dx);
+        if wanted.has(Block::Z) {
+            local.hessian(z, None, dz);
+            local.add_upper_gradient(y, dz);
+        }
+        if wanted.has(Block::X) {
+            local.hypergradient(x, z, dx);
+        }
+        if wanted.has(Block::Z) || wanted.has(Block::X) {
+            losses.upper = local.upper_loss(x, y);
+        }
         if self.noise > 0.0 {
             let mut rng = draw.key(Stream::Noise).rng();
             let mut add = |direction: &mut [F], at: &[F], loss: &mut f64| {
@@ -253,19 +283,26 @@ impl<F: Scalar> Problem<F> for Rank<F> {
                     *loss += self.noise * normal * at.wide();
                 }
             };
-            add(dx, x, &mut upper);
-            add(dy, y, &mut lower);
-            add(dz, y, &mut upper);
+            add(dx, x, &mut losses.upper);
+            add(dy, y, &mut losses.lower);
+            add(dz, y, &mut losses.upper);
         }
-        Losses { upper, lower }
+        losses
     }
 
-    fn metrics(&mut self, _worker: usize, _at: &Vars<F>) -> LocalMetrics {
+    fn lower_gradient_x(&mut self, draw: Draw, at: &Vars<F>, out: &mut [F]) {
+        out.fill(F::zero());
+        self.workers[draw.worker - self.first].add_lower_gradient_x(at.y(), out);
+    }
+
+    /// The worker's f_i at (x, y), which has no samples, as its validation loss.
+    fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics {
+        let at = at.wide();
         LocalMetrics {
             test_correct: f64::NAN,
             test_samples: f64::NAN,
             test_loss: f64::NAN,
-            validation_loss: f64::NAN,
+            validation_loss: self.exact[worker - self.first].upper_loss(at.x(), at.y()),
         }
     }
 
@@ -292,9 +329,8 @@ impl FullSample for Full<'_> {
         self.local.hessian(v, None, out);
     }
     fn upper_gradient(&self, y: &[f64], out: &mut [f64]) {
-        for ((out, y), t) in out.iter_mut().zip(y).zip(&self.local.t) {
-            *out = y - t;
-        }
+        out.fill(0.0);
+        self.local.add_upper_gradient(y, out);
     }
     fn hypergradient(&self, _y: &[f64], z: &[f64], out: &mut [f64]) {
         self.local.hypergradient(self.x, z, out);

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::compressors::{self, Coder, Compressor, Site};
+use crate::algorithms::{self, Algorithm, AlgorithmContext};
+use crate::compressors::{self, Coder, Compressor, OnSupport, Site};
 use crate::config::{DownlinkPlan, KeyError, Plan};
 use crate::data::Folder;
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::feedback::{self, FeedbackContext};
 use crate::net::{Downlink, Links, Uplink};
 use crate::problems::{self, Problem, ProblemContext};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Layout};
+use crate::vars::{Block, Dims, Layout};
 
 /// The rank's part of the plan's problem.
 pub fn problem<F: Scalar>(
@@ -30,6 +31,18 @@ pub fn problem<F: Scalar>(
     Ok(problems::registry().build::<F>(&plan.problem, context)?)
 }
 
+/// The rank's part of the plan's algorithm.
+pub fn algorithm<F: Scalar>(
+    plan: &Plan,
+    problem: &dyn Problem<F>,
+    hosted: Range<usize>,
+) -> Result<Box<dyn Algorithm<F>>, Error> {
+    let facts = problems::registry().facts(&plan.problem);
+    let context = AlgorithmContext { start: problem.start(), hosted, problem: facts };
+    let built = algorithms::registry().build(&plan.algorithm, context);
+    Ok(built.map_err(|e| e.below("algorithm"))?)
+}
+
 /// How the vectors of a problem travel.
 pub fn links<F: Scalar>(
     plan: &Plan,
@@ -38,20 +51,27 @@ pub fn links<F: Scalar>(
 ) -> Result<Links<F>, Error> {
     let travel = &plan.travel;
     let layout = problem.layout();
+    let support = problem.upper_support();
+    let fed = [support.is_none(), true, true];
+    let on_support = |support| -> Coder<F> {
+        Coder::Packet(Box::new(OnSupport::new(problem.dims().upper, support)))
+    };
     let coders = [
-        coder(plan, &layout, Block::X)?,
+        support.map_or_else(|| coder(plan, &layout, Block::X), |s| Ok(on_support(s)))?,
         coder(plan, &layout, Block::Y)?,
         coder(plan, &layout, Block::Z)?,
     ];
     let bounds = coders.each_ref().map(Coder::bound);
     let facts = feedback::registry().facts(&travel.feedback);
-    let context = FeedbackContext { dims: problem.dims(), hosted, bounds };
+    let Dims { upper, lower } = problem.dims();
+    let dims = Dims { upper: if fed[0] { upper } else { 0 }, lower };
+    let context = FeedbackContext { dims, hosted, bounds };
     let feedback = feedback::registry().build::<F>(&travel.feedback, context)?;
-    let mut every = travel.every.into_iter();
-    let up = coders.map(|coder| Uplink {
-        gain: facts.gain(coder.bound()),
-        every: every.next().unwrap_or(1),
-        coder,
+    let mut by_block = travel.every.into_iter().zip(fed);
+    let up = coders.map(|coder| {
+        let (every, fed) = by_block.next().unwrap_or((1, true));
+        let gain = if fed { facts.gain(coder.bound()) } else { 1.0 };
+        Uplink { coder, gain, every, fed }
     });
     let down = match &travel.downlink {
         DownlinkPlan::Dense => Downlink::Dense,

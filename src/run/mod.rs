@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::algorithms::{self, Algorithm, AlgorithmContext};
+use crate::algorithms::Algorithm;
 use crate::comm::{Comm, Placement, agree};
 use crate::config::{Plan, Precision};
 use crate::data::Folder;
@@ -15,7 +15,7 @@ use crate::evaluate::{self, Evaluation};
 use crate::log::{Log, Progress, Row, Status, Summary, table};
 use crate::net::{Net, NetError, PHASES, Setting, Traffic, dense_bytes};
 use crate::scalar::Scalar;
-use crate::vars::{Vars, all_finite, norm};
+use crate::vars::{Vars, all_finite};
 use crate::workers::Workers;
 
 /// What a finished run leaves in memory; at the server.
@@ -81,8 +81,7 @@ impl<'r, F: Scalar> Run<'r, F> {
         let build = || -> Result<_, Error> {
             let problem = build::problem::<F>(plan, folder, hosted.clone())?;
             let links = build::links::<F>(plan, &*problem, hosted.clone())?;
-            let context = AlgorithmContext { start: problem.start(), hosted };
-            let algorithm = algorithms::registry().build(&plan.algorithm, context)?;
+            let algorithm = build::algorithm::<F>(plan, &*problem, hosted)?;
             Ok((problem, links, algorithm))
         };
         let built = build();
@@ -180,9 +179,9 @@ impl<'r, F: Scalar> Run<'r, F> {
         }
         let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
         if plan.evaluate.hypergradient_due(k, plan.iterations) {
-            let exact = evaluate::exact(net, workers.problem(), &shown.wide(), plan.workers)?;
-            let exact = exact.ok_or(Error::LowerLevel { iteration: k })?;
-            evaluation.hypergradient_norm = norm(&exact.hypergradient);
+            let problem = workers.problem();
+            let solved = evaluate::with_solution(net, problem, shown, plan.workers, evaluation)?;
+            evaluation = solved.ok_or(Error::LowerLevel { iteration: k })?;
         }
         self.evaluations.push((k, evaluation));
         Ok(evaluation)

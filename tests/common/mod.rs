@@ -261,7 +261,7 @@ pub fn links<F: Scalar>(
     };
     let up = [0, 1, 2].map(|b| {
         let coder = coder(b);
-        Uplink { gain: facts.gain(coder.bound()), coder, every: 1 }
+        Uplink { gain: facts.gain(coder.bound()), coder, every: 1, fed: true }
     });
     let bounds = up.each_ref().map(|link| link.coder.bound());
     let context = FeedbackContext { dims, hosted, bounds };

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::problems::{self, Draw};
 use crate::scalar::Scalar;
 use crate::system;
-use crate::vars::{Vars, add_scaled};
+use crate::vars::{Blocks, Vars, add_scaled};
 use crate::workers::Workers;
 
 #[derive(clap::Args)]
@@ -123,8 +123,8 @@ fn measure<F: Scalar>(arguments: &Arguments, batch: u32, hidden: u32) -> Result<
     let mut k = 0;
     let mut step = |iterations: u64| -> Result<(), Error> {
         for _ in 0..iterations {
-            let draw = Draw { seed: 0, worker: 0, iteration: k };
-            (workers.directions(draw, &at, &mut d))
+            let draw = Draw::first(0, 0, k);
+            (workers.directions(draw, Blocks::ALL, &at, &mut d))
                 .map_err(|e| crate::net::NetError::Worker(e.to_string()))?;
             let (x, y, z) = at.split_mut();
             add_scaled(x, -alpha, d.x());

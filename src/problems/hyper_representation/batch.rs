@@ -1,9 +1,12 @@
 //! What one iteration of one worker is computed in.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::backbone::{Backbone, Buffers};
 use super::head::Head;
+use crate::data::{Label, Sampler, Shard};
+use crate::key::Stream;
+use crate::problems::Draw;
 use crate::scalar::Scalar;
 
 /// Room for one iteration of one worker: training rows first, then validation rows.
@@ -11,7 +14,7 @@ pub struct Batch<F> {
     pub lower: usize,
     /// For samples that are gathered [rows x features].
     pub room: Array2<F>,
-    pub labels: Vec<u8>,
+    pub labels: Vec<Label>,
     pub layers: Buffers<F>,
     /// [Y | Z], then [Z | Y] [width + 1 x 2 classes].
     pub heads: Array2<F>,
@@ -32,6 +35,49 @@ impl<F: Scalar> Batch<F> {
             heads: Array2::zeros((head.width + 1, 2 * head.classes)),
             m: Array2::zeros((rows, 2 * head.classes)),
             products: Array2::zeros((head.width + 1, 2 * head.classes)),
+        }
+    }
+}
+
+/// The samples of a batch: training rows, then validation rows if there are any.
+pub enum Input<'a, F> {
+    /// Where they lie.
+    Apart([ArrayView2<'a, F>; 2]),
+    /// Copied into one matrix.
+    Together([ArrayView2<'a, F>; 1]),
+}
+
+impl<'a, F: Scalar> Input<'a, F> {
+    /// Draws the batches and writes their labels. Slices of dense samples may stay in place; others
+    /// are copied to the first rows of `room`. Without upper-level labels there is no such batch.
+    pub fn draw(
+        sampler: Sampler,
+        in_place: bool,
+        shard: &'a Shard<F>,
+        draw: Draw,
+        room: &'a mut Array2<F>,
+        (lower_labels, upper_labels): (&mut [Label], &mut [Label]),
+    ) -> Self {
+        let [lower_key, upper_key] = [Stream::BatchLower, Stream::BatchUpper].map(|s| draw.key(s));
+        if in_place && sampler == Sampler::Slice && !shard.lower.features.is_sparse() {
+            return Self::Apart([
+                Sampler::slice(&shard.lower, lower_key, lower_labels),
+                Sampler::slice(&shard.upper, upper_key, upper_labels),
+            ]);
+        }
+        let rows = lower_labels.len() + upper_labels.len();
+        let (lower, rest) = room.view_mut().split_at(Axis(0), lower_labels.len());
+        let (upper, _) = rest.split_at(Axis(0), upper_labels.len());
+        sampler.gather(&shard.lower, lower_key, lower, lower_labels);
+        sampler.gather(&shard.upper, upper_key, upper, upper_labels);
+        Self::Together([room.slice(s![..rows, ..])])
+    }
+
+    /// In the order of the rows.
+    pub fn parts(&self) -> &[ArrayView2<'a, F>] {
+        match self {
+            Self::Apart(parts) => parts,
+            Self::Together(parts) => parts,
         }
     }
 }

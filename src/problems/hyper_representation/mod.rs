@@ -25,7 +25,7 @@ mod head;
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,14 +35,14 @@ use super::{
     ProblemKind,
 };
 use crate::config::{Count, KeyError, Positive, Share};
-use crate::data::{Dataset, Loaded, Request, Sampler, Shard, Split, load};
+use crate::data::{Dataset, Features, Label, Loaded, Request, Sampler, Scale, Shard, Split, load};
 use crate::key::{Key, Stream};
 use crate::product::product;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
-use crate::vars::{Dims, Layout, Vars, dot};
+use crate::vars::{Block, Blocks, Dims, Layout, Vars, dot};
 use backbone::{Activation, Backbone, Buffers};
-use batch::Batch;
+use batch::{Batch, Input};
 use head::Head;
 
 /// Rows that go through the backbone at a time outside the loop.
@@ -58,6 +58,12 @@ const MAX_BATCH: usize = 1_000_000;
 #[serde(deny_unknown_fields)]
 pub struct HyperRepresentation {
     dataset: Dataset,
+    /// A random subset of so many training samples, instead of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    samples: Option<Count>,
+    /// How features are scaled.
+    #[serde(default)]
+    scale: Scale,
     /// Widths of the hidden layers; the last one is the representation.
     #[serde(default = "default_hidden")]
     hidden: Vec<Count>,
@@ -114,7 +120,7 @@ impl Kind for HyperRepresentation {
 }
 
 impl ProblemKind for HyperRepresentation {
-    const FACTS: ProblemFacts = ProblemFacts { partitioned: true };
+    const FACTS: ProblemFacts = ProblemFacts { partitioned: true, sparse_upper: false };
 
     fn build<F: Scalar>(
         &self,
@@ -122,12 +128,14 @@ impl ProblemKind for HyperRepresentation {
     ) -> Result<Box<dyn Problem<F>>, ProblemError> {
         let default = Default::default();
         let loaded = load::<F>(&Request {
-            dataset: self.dataset,
+            dataset: &self.dataset,
             folder: context.folder,
             partition: context.partition.unwrap_or(&default),
             workers: context.workers,
             hosted: context.hosted.clone(),
             validation: self.validation_fraction,
+            samples: self.samples,
+            scale: self.scale,
             seed: context.seed,
         })?;
         Ok(Box::new(self.rank(loaded, context.hosted.start, context.seed)?))
@@ -147,16 +155,17 @@ pub fn synthetic<F: Scalar>(
     let mut normal = || -> f32 { StandardNormal.sample(&mut rng) };
     let prototypes = Array2::from_shape_simple_fn((classes, features), &mut normal);
     let mut split = |samples: usize| {
-        let labels: Vec<u8> = (0..samples).map(|i| (i * 7 % classes) as u8).collect();
+        let labels: Vec<Label> = (0..samples).map(|i| (i * 7 % classes) as Label).collect();
         let features = Array2::from_shape_fn((samples, features), |(i, j)| {
             let mean = 0.5 * prototypes[(usize::from(labels[i]), j)];
             F::lit((mean + normal()).into())
         });
-        Split { features, labels }
+        Split { features: Features::Dense(features), labels }
     };
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
-    let loaded = Loaded { shards: vec![shard], sizes, features, classes };
+    let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
+    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, classes };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 
@@ -187,6 +196,8 @@ impl HyperRepresentation {
             first,
             shards: loaded.shards,
             sizes: loaded.sizes,
+            sample_bytes: loaded.bytes,
+            samples_room: vec![],
             backbone,
             head,
         })
@@ -212,7 +223,7 @@ impl HyperRepresentation {
 
 /// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
 /// into M; returns the mean cross-entropies.
-fn scores_to_m<F: Scalar>(m: &mut Array2<F>, labels: &[u8], lower: usize) -> Losses {
+fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[Label], lower: usize) -> Losses {
     let upper = labels.len() - lower;
     let classes = m.ncols() / 2;
     let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
@@ -247,11 +258,15 @@ struct Rank<F> {
     first: usize,
     shards: Vec<Shard<F>>,
     sizes: Vec<[usize; 3]>,
+    /// Bytes of every worker's samples.
+    sample_bytes: Vec<usize>,
     batch: Batch<F>,
     batch_rows: usize,
     /// For evaluations.
     chunk: Buffers<F>,
     scores: Array2<F>,
+    /// A chunk of sparse samples, written out.
+    samples_room: Vec<F>,
 }
 
 impl<F: Scalar> Rank<F> {
@@ -262,7 +277,8 @@ impl<F: Scalar> Rank<F> {
         let weights = ArrayView2::from_shape((self.head.width + 1, self.head.classes), at.y())
             .expect("y has the head's shape");
         let (mut loss, mut correct) = (0.0, 0.0);
-        for (features, labels) in split.chunks(CHUNK) {
+        for (rows, labels) in split.chunks(CHUNK) {
+            let features = split.features.dense(rows, &mut self.samples_room);
             self.backbone.forward(at.x(), &[features], &mut self.chunk);
             let mut scores = self.scores.slice_mut(s![..labels.len(), ..]);
             self.head.scores(self.chunk.representation(labels.len()), weights, scores.view_mut());
@@ -308,56 +324,78 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         start
     }
 
-    fn directions(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>) -> Losses {
-        let Self { backbone, head, batch, .. } = self;
-        let classes = head.classes;
-        let rows = batch.labels.len();
-        let shard = &self.shards[draw.worker - self.first];
-        let (lower_labels, upper_labels) = batch.labels.split_at_mut(batch.lower);
-        let [lower_key, upper_key] = [Stream::BatchLower, Stream::BatchUpper].map(|s| draw.key(s));
-        let in_place = self.sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
-        let (apart, together);
-        let input: &[ArrayView2<'_, F>] = if in_place {
-            apart = [
-                Sampler::slice(&shard.lower, lower_key, lower_labels),
-                Sampler::slice(&shard.upper, upper_key, upper_labels),
-            ];
-            &apart
-        } else {
-            let (lower, upper) = batch.room.view_mut().split_at(Axis(0), batch.lower);
-            self.sampler.gather(&shard.lower, lower_key, lower, lower_labels);
-            self.sampler.gather(&shard.upper, upper_key, upper, upper_labels);
-            together = [batch.room.view()];
-            &together
-        };
+    fn directions(
+        &mut self,
+        draw: Draw,
+        wanted: Blocks,
+        at: &Vars<F>,
+        out: &mut Vars<F>,
+    ) -> Losses {
+        let needs_upper = wanted.has(Block::X) || wanted.has(Block::Z);
+        let Self { backbone, head, batch, shards, sampler, .. } = self;
+        let Batch { lower, room, labels, layers, heads, m, products } = batch;
+        let rows = if needs_upper { labels.len() } else { *lower };
+        let labels = &mut labels[..rows];
+        let mut m = m.slice_mut(s![..rows, ..]);
+        let shard = &shards[draw.worker - self.first];
+        let in_place = backbone.widths[1] < STACK_FROM;
+        let input = Input::draw(*sampler, in_place, shard, draw, room, labels.split_at_mut(*lower));
+        let input = input.parts();
 
-        backbone.forward(at.x(), input, &mut batch.layers);
-        head.side_by_side(at.y(), at.z(), &mut batch.heads);
-        head.scores(batch.layers.representation(rows), batch.heads.view(), batch.m.view_mut());
-        let mut losses = scores_to_m(&mut batch.m, &batch.labels, batch.lower);
-
-        head.side_by_side(at.z(), at.y(), &mut batch.heads);
-        let (phi, signal) = batch.layers.representation_and_signal(rows);
-        let (products, mut bias) = batch.products.view_mut().split_at(Axis(0), head.width);
-        product(phi.t(), batch.m.view(), false, products);
-        bias.fill(F::zero());
-        for row in batch.m.rows() {
-            bias.iter_mut().zip(row).for_each(|(b, &m)| *b += m);
-        }
-        let weights = batch.heads.slice(s![..head.width, ..]);
-        product(batch.m.view(), weights.t(), false, signal);
+        backbone.forward(at.x(), input, layers);
+        head.side_by_side(at.y(), at.z(), heads);
+        head.scores(layers.representation(rows), heads.view(), m.view_mut());
+        let mut losses = scores_to_m(m.view_mut(), labels, *lower);
+        losses.lower += 0.5 * self.l2.wide() * dot(at.y(), at.y());
 
         let (dx, dy, dz) = out.split_mut();
-        backbone.backward(at.x(), input, &mut batch.layers, false, dx);
-        for (i, row) in batch.products.rows().into_iter().enumerate() {
-            for c in 0..classes {
-                let j = i * classes + c;
-                dy[j] = row[c] + self.l2 * at.y()[j];
-                dz[j] = row[classes + c] + self.l2 * at.z()[j];
+        if wanted.has(Block::X) {
+            head.side_by_side(at.z(), at.y(), heads);
+            let (_, signal) = layers.representation_and_signal(rows);
+            let weights = heads.slice(s![..head.width, ..]);
+            product(m.view(), weights.t(), false, signal);
+        }
+        if wanted.has(Block::Y) || wanted.has(Block::Z) {
+            let (body, mut bias) = products.view_mut().split_at(Axis(0), head.width);
+            product(layers.representation(rows).t(), m.view(), false, body);
+            bias.fill(F::zero());
+            for row in m.rows() {
+                bias.iter_mut().zip(row).for_each(|(b, &m)| *b += m);
+            }
+            for (i, row) in products.rows().into_iter().enumerate() {
+                for c in 0..head.classes {
+                    let j = i * head.classes + c;
+                    dy[j] = row[c] + self.l2 * at.y()[j];
+                    dz[j] = row[head.classes + c] + self.l2 * at.z()[j];
+                }
             }
         }
-        losses.lower += 0.5 * self.l2.wide() * dot(at.y(), at.y());
+        if wanted.has(Block::X) {
+            backbone.backward(at.x(), input, layers, false, dx);
+        }
         losses
+    }
+
+    fn lower_gradient_x(&mut self, draw: Draw, at: &Vars<F>, out: &mut [F]) {
+        let Self { backbone, head, batch, shards, sampler, .. } = self;
+        let Batch { lower, room, labels, layers, heads, m, .. } = batch;
+        let labels = &mut labels[..*lower];
+        let mut m = m.slice_mut(s![..*lower, ..]);
+        let shard = &shards[draw.worker - self.first];
+        let in_place = backbone.widths[1] < STACK_FROM;
+        let input = Input::draw(*sampler, in_place, shard, draw, room, (labels, &mut []));
+        let input = input.parts();
+
+        // With Y in the place of Z, R is the left half of M; the right half does not count.
+        backbone.forward(at.x(), input, layers);
+        head.side_by_side(at.y(), at.y(), heads);
+        head.scores(layers.representation(*lower), heads.view(), m.view_mut());
+        scores_to_m(m.view_mut(), &batch.labels[..*lower], *lower);
+        m.slice_mut(s![.., head.classes..]).fill(F::zero());
+        let (_, signal) = layers.representation_and_signal(*lower);
+        let weights = heads.slice(s![..head.width, ..]);
+        product(m.view(), weights.t(), false, signal);
+        backbone.backward(at.x(), input, layers, false, out);
     }
 
     fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics {
@@ -379,12 +417,12 @@ impl<F: Scalar> Problem<F> for Rank<F> {
 
     fn footprint(&self, workers: Range<usize>) -> usize {
         let features = self.backbone.widths[0];
+        let samples: usize = self.sample_bytes[workers].iter().sum();
         let layers: usize = self.backbone.widths[1..].iter().sum();
-        let samples: usize = self.sizes[workers].iter().flatten().sum();
         let rows = self.batch_rows;
         let heads = 2 * (self.head.width + 1) * 2 * self.head.classes;
         let batch = rows * (features + 2 * layers + 2 * self.head.classes) + heads;
         let chunk = CHUNK * (2 * layers + self.head.classes);
-        samples * (features * F::BYTES + 1) + (batch + chunk) * F::BYTES
+        samples + (batch + chunk) * F::BYTES
     }
 }
