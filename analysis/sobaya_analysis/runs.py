@@ -31,6 +31,7 @@ _ROW_INTEGERS = ("upload_bytes", "upload_bits_per_worker")
 _ROW_FLOATS = ("upper_loss", "wall_time")
 _EVALUATION_FLOATS = ("hypergradient_norm", "test_accuracy")
 _OPTIONAL_EVALUATIONS = (
+    "objective",
     "solution_accuracy",
     "weight_auc",
     "lower_distance",
@@ -66,6 +67,8 @@ class Run:
     """Shape (E,), fraction; NaN where the problem has none."""
     hypergradient_norm: Floats
     """Shape (E,); NaN where not evaluated."""
+    objective: Floats
+    """Shape (E,), f(x, y*(x)); NaN where not evaluated."""
     solution_accuracy: Floats
     """Shape (E,), fraction: test accuracy at (x, y*(x)); NaN where there is none."""
     weight_auc: Floats

@@ -61,6 +61,22 @@ def test_states_of_members(tmp_path: Path) -> None:
     assert len(cell.completed) == 1
 
 
+def test_members_whose_last_attempt_failed(tmp_path: Path) -> None:
+    running = evaluated(test_accuracy=0.9) | {"status": "running"}
+    folder = write_sweep(
+        tmp_path / "s",
+        grid(seed=[1, 2]),
+        lambda config: {**running} if config["seed"] == 2 else None,
+    )
+    for seed, code in ((1, 3), (2, 4)):
+        own = folder / hash_of(config_with({"seed": seed}))
+        own.mkdir(exist_ok=True)
+        (own / "failure.json").write_text(json.dumps({"code": code, "stderr": "no data set"}))
+    members = read_sweep(folder).members
+    assert [member.state for member in members] == ["failed", "diverged"]
+    assert members[0].reason == "no data set"
+
+
 def test_a_log_that_cannot_be_used(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", grid(seed=[1, 2]), plain)
     (folder / hash_of(config_with({"seed": 1})) / "log.h5").write_text("no log")

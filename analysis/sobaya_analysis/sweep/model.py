@@ -22,6 +22,8 @@ COMPLETED, DIVERGED, FAILED, RUNNING, MISSING = (
     "missing",
 )
 STATES = (COMPLETED, DIVERGED, FAILED, RUNNING, MISSING)
+_NUMERICAL = 4
+"""Exit code of a run whose numbers have left the finite ones."""
 PHASES = ("compute", "compress", "communicate", "wait", "server")
 """Phases of an iteration, as summary.json names them."""
 
@@ -41,6 +43,8 @@ class Member:
     """Its log, as far as it goes; None before the first row."""
     seconds: Mapping[str, float]
     """Seconds by phase, mean over the ranks; empty if the run has not ended."""
+    reason: str = ""
+    """Why it failed, in the program's words."""
 
     @property
     def seed(self) -> int | None:
@@ -88,10 +92,20 @@ def _members(path: Path, items: list[Any], skip_bad: bool) -> Iterator[Member]:
         for key, value in parts.items():
             if not isinstance(value, dict):
                 raise SweepError(path, f"members[{place}].{key} must be an object")
-        folder = path.parent / name
-        run, bad = _run(folder / LOG_NAME, skip_bad)
-        state = FAILED if bad else state_of(run)
-        yield Member(name, parts["settings"], parts["config"], state, run, _seconds(folder))
+        yield _member(path.parent / name, parts["settings"], parts["config"], skip_bad)
+
+
+def _member(
+    folder: Path, settings: dict[str, Any], config: dict[str, Any], skip_bad: bool
+) -> Member:
+    run, bad = _run(folder / LOG_NAME, skip_bad)
+    state = FAILED if bad else state_of(run)
+    reason = run.stop_reason if run else ""
+    failure = _if_written(folder / "failure.json")
+    if failure and state in (MISSING, RUNNING):
+        state = DIVERGED if failure.get("code") == _NUMERICAL else FAILED
+        reason = str(failure.get("stderr", ""))
+    return Member(folder.name, settings, config, state, run, _seconds(folder), reason)
 
 
 def _run(log: Path, skip_bad: bool) -> tuple[Run | None, bool]:
@@ -108,8 +122,7 @@ def _run(log: Path, skip_bad: bool) -> tuple[Run | None, bool]:
 
 def _seconds(folder: Path) -> dict[str, float]:
     """Seconds by phase from summary.json; empty before it is written."""
-    summary = _summary(folder / "summary.json")
-    seconds = summary.get("seconds")
+    seconds = _if_written(folder / "summary.json").get("seconds")
     return {
         phase: float(value)
         for phase, value in (seconds.items() if isinstance(seconds, dict) else ())
@@ -150,8 +163,8 @@ def _object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _summary(path: Path) -> dict[str, Any]:
-    """summary.json, empty if the run has not written it (or not all of it) yet."""
+def _if_written(path: Path) -> dict[str, Any]:
+    """A file of a member's folder, empty if it has not been written (or not all of it)."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

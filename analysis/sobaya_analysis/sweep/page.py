@@ -123,7 +123,7 @@ def _unfinished(experiment: Experiment) -> str:
             str(member.seed),
             escape(member.hash),
             escape(member.state),
-            escape(printable(member.run.stop_reason, 160)) if member.run else "",
+            escape(printable(member.reason, 160)),
         ]
         for cell in experiment.cells
         for member in cell.members

@@ -17,7 +17,7 @@ from .model import PHASES, STATES, Member
 from .numbers import MEASURES, Band, Measure, final, final_band, paired
 from .traffic import upload
 
-_LAST = ("weight_auc", "lower_distance", "auxiliary_distance")
+_LAST = ("objective", "weight_auc", "lower_distance", "auxiliary_distance")
 
 
 def runs_csv(experiments: Sequence[Experiment]) -> str:
@@ -54,7 +54,12 @@ def _what(experiment: Experiment, cell: Cell) -> dict[str, Any]:
 
 
 def _member(member: Member) -> dict[str, Any]:
-    row: dict[str, Any] = {"hash": member.hash, "seed": member.seed, "state": member.state}
+    row: dict[str, Any] = {
+        "hash": member.hash,
+        "seed": member.seed,
+        "state": member.state,
+        "reason": member.reason,
+    }
     run = member.run
     if run is None:
         return row
@@ -74,7 +79,6 @@ def _member(member: Member) -> dict[str, Any]:
         "upload_bits_per_worker": ended.upload_bits_per_worker,
         "wall_seconds": ended.wall_seconds,
         **{f"seconds_{phase}": member.seconds.get(phase) for phase in PHASES},
-        "stop_reason": run.stop_reason,
         **run.attributes,
     }
 
