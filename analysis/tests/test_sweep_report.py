@@ -97,6 +97,19 @@ def test_tables_have_a_row_per_run_and_per_group(tmp_path: Path) -> None:
     assert not pictures & {"heatmap", "stability", "speed-up"}, "no such axes"
 
 
+def test_groups_are_compared_with_soba_at_its_best_step(tmp_path: Path) -> None:
+    def behaviour(config: dict[str, Any]) -> dict[str, Any]:
+        return evaluated(test_accuracy=0.9 - abs(config["algorithm"]["alpha"] - 0.2))
+
+    members = grid(algorithm__kind=["soba", "ma-soba"], algorithm__alpha=[0.1, 0.2], seed=[1, 2])
+    out = tmp_path / "out"
+    assert (
+        main(["sweep", str(write_sweep(tmp_path / "s", members, behaviour)), "-o", str(out)]) == 0
+    )
+    lost = [float(row["lost_test_accuracy_median"]) for row in rows_of(out / "groups.csv")]
+    assert lost == pytest.approx([0.1, 0.0, 0.1, 0.0])
+
+
 def test_several_sweeps_become_sections(tmp_path: Path) -> None:
     norm = {"hypergradient_norm": 0.5}
     one = write_sweep(tmp_path / "a", grid(seed=[1, 2]), training, name="Same Name")

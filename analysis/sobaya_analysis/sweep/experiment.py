@@ -20,7 +20,7 @@ STEPS = ("algorithm.alpha", "algorithm.beta", "algorithm.gamma")
 """Step sizes. Where a figure is not about them, each line has the best of those that were tried."""
 
 _ORDER = (KIND, "compressor.", "feedback.", "downlink.", "workers", "partition.", "problem.")
-_OF_A_METHOD = ("algorithm.", "compressor.", "feedback.", "downlink.", "wire.", *STEPS)
+_OF_A_METHOD = ("algorithm.", "compressor.", "feedback.", "downlink.", "wire.")
 """Settings in which a method may differ from the one it is compared with."""
 MOST_LINES = 6
 """Lines that one panel may hold when they are not one per algorithm."""
@@ -201,15 +201,16 @@ def reference(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
     """The soba cell to compare with: equal in every axis that does not belong to the method."""
     if cell.kind == "soba":
         return cell
+    return next((other for other in cells if is_reference(other, cell)), None)
 
-    def same(other: Cell) -> bool:
-        return other.kind == "soba" and all(
-            other.settings[key] == value
-            for key, value in cell.settings.items()
-            if not key.startswith(_OF_A_METHOD)
-        )
 
-    return next((other for other in cells if same(other)), None)
+def is_reference(other: Cell, cell: Cell) -> bool:
+    """Whether `other` is soba with all settings of `cell` that do not belong to the method."""
+    return other.kind == "soba" and all(
+        other.settings[key] == value
+        for key, value in cell.settings.items()
+        if not key.startswith(_OF_A_METHOD)
+    )
 
 
 def panels(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[Panel, ...]:

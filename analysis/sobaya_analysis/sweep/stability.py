@@ -76,24 +76,27 @@ def step_axis(experiment: Experiment, choices: Choices) -> str | None:
 def trains(cell: Cell, measure: Measure, best: float, margin: float) -> bool:
     """Whether the median seed trains.
 
-    Accuracy: at most `margin` points below `best`, and better than at the start. Norms: finite,
-    and the upper-level loss ends below where it began.
+    Accuracy: at most `margin` points below `best`, and better than at the start. Norms: better
+    than at the start, if they were evaluated there, and the upper-level loss ends below where it
+    began.
     """
     found = final_band(cell, measure)
     if found is None or not math.isfinite(found.median):
         return False
-    if not measure.percent:
-        fallen = band(_descent(member) for member in cell.members)
-        return fallen is not None and fallen.median < 0
     start = band(_start(member, measure) for member in cell.members)
-    above = start is None or found.median > start.median
-    return above and found.median >= best - margin
+    better = start is None or measure.sign * (found.median - start.median) > 0
+    if measure.percent:
+        return better and found.median >= best - margin
+    fallen = band(_descent(member) for member in cell.members)
+    return better and fallen is not None and fallen.median < 0
 
 
 def _start(member: Member, measure: Measure) -> float | None:
-    values = () if member.run is None else values_at(member.run, measure)
-    known = [value for value in values[:1] if math.isfinite(value)]
-    return float(known[0]) if known else None
+    """The measure before the first iteration, None if it was not evaluated there."""
+    if member.run is None or not np.any(member.run.eval_iteration[:1] == 0):
+        return None
+    value = float(values_at(member.run, measure)[0])
+    return value if math.isfinite(value) else None
 
 
 def _descent(member: Member) -> float | None:
@@ -141,7 +144,7 @@ def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> 
         f"its median final accuracy is at most {choices.margin:g} points below the best of the "
         "same method, and above that at the start"
         if measure.percent
-        else "its median seed stays finite and its upper-level loss ends below where it began"
+        else "its median seed ends with a smaller norm and upper-level loss than it began with"
     )
     about = (
         f"The largest {short(axis)} of those tried at which a method still trains: {rule}. Hollow "

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..configs import describe, number
 from ..summary import summarise_run
-from .experiment import Cell, Experiment, reference
+from .experiment import Cell, Experiment, is_reference, merged_steps
 from .model import PHASES, STATES, Member
-from .numbers import MEASURES, Band, Measure, final, final_band, paired
+from .numbers import MEASURES, Band, Measure, final, final_band, paired, score, visible_measures
 from .traffic import upload
 
 _LAST = ("objective", "weight_auc", "lower_distance", "auxiliary_distance")
@@ -33,14 +33,21 @@ def runs_csv(experiments: Sequence[Experiment]) -> str:
 
 
 def groups_csv(experiments: Sequence[Experiment]) -> str:
-    """groups.csv: bands over the seeds, and what was lost against soba with the same step sizes."""
-    return _text(
-        [
-            {**_what(experiment, cell), **_group(cell, experiment.cells)}
-            for experiment in experiments
+    """groups.csv: bands over the seeds, and what was lost against soba at its best step sizes."""
+    rows = []
+    for experiment in experiments:
+        tuned = {
+            measure: merged_steps(
+                experiment.cells, experiment.step_axes, lambda cell, m=measure: score(cell, m)
+            )
+            for measure in MEASURES
+        }
+        seen = next(iter(visible_measures(experiment.cells)), MEASURES[0])
+        rows += [
+            {**_what(experiment, cell), **_group(cell, tuned), **_upload(cell, tuned[seen])}
             for cell in experiment.cells
         ]
-    )
+    return _text(rows)
 
 
 def _what(experiment: Experiment, cell: Cell) -> dict[str, Any]:
@@ -83,19 +90,28 @@ def _member(member: Member) -> dict[str, Any]:
     }
 
 
-def _group(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
+def _group(cell: Cell, tuned: Mapping[Measure, Sequence[Cell]]) -> dict[str, Any]:
     states = [member.state for member in cell.members]
-    base = reference(cell, cells)
     row: dict[str, Any] = {state: states.count(state) for state in STATES}
-    for measure in MEASURES:
+    for measure, cells in tuned.items():
+        base = _soba(cell, cells)
         row |= _band("final", final_band(cell, measure), measure)
         lost = paired(cell, base, measure) if base else None
         row |= _band("lost", lost, measure)
-    own, full = upload(cell), upload(base)
-    return row | {
+    return row
+
+
+def _upload(cell: Cell, cells: Sequence[Cell]) -> dict[str, float | None]:
+    own, full = upload(cell), upload(_soba(cell, cells))
+    return {
         "upload_bytes_per_worker": own,
         "upload_ratio_to_soba": own / full if own is not None and full else None,
     }
+
+
+def _soba(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The cell to compare with, which for a soba cell is soba at its best, not itself."""
+    return next((other for other in cells if is_reference(other, cell)), None)
 
 
 def _band(name: str, band: Band | None, measure: Measure) -> dict[str, float | None]:
