@@ -10,7 +10,7 @@
 //!            broadcast (x+, y+, z+)
 //! ```
 //!
-//! With the identity this is MA-SOBA (Chen, Xiao, Balasubramanian, JMLR 2024). Without feedback it
+//! With the identity this is MA-SOBA; see `ma_soba.rs`. Without feedback it
 //! requires unbiased compressors for its guarantee; with residual feedback any that contracts.
 
 use schemars::JsonSchema;
@@ -49,7 +49,7 @@ impl Kind for CmSoba {
 
 impl AlgorithmKind for CmSoba {
     const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: true, feedback: &["none", "residual"] };
+        AlgorithmFacts { compressed: true, feedback: &["none", "residual"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

@@ -7,24 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::c_soba::CSoba;
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind};
-use crate::config::Positive;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 
-/// Parameters of SOBA.
+/// Parameters of SOBA: those of C-SOBA.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Soba {
-    /// Step size of x.
-    alpha: Positive,
-    /// Step size of y.
-    beta: Positive,
-    /// Step size of z.
-    gamma: Positive,
-    /// Clip radius of z; left out: no clip.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    rho: Option<Positive>,
-}
+#[serde(transparent)]
+pub struct Soba(CSoba);
 
 impl Kind for Soba {
     const KIND: &'static str = "soba";
@@ -33,10 +22,10 @@ impl Kind for Soba {
 }
 
 impl AlgorithmKind for Soba {
-    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: false, feedback: &["none"] };
+    const FACTS: AlgorithmFacts =
+        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
-        let Self { alpha, beta, gamma, rho } = *self;
-        CSoba { alpha, beta, gamma, rho }.build(context)
+        self.0.build(context)
     }
 }
