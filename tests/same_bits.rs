@@ -91,6 +91,26 @@ fn methods() -> Vec<(&'static str, Value)> {
                 "downlink": difference(&coded) }),
         ),
         (
+            "ma-soba",
+            json!({ "algorithm": { "kind": "ma-soba", "theta": 0.2 },
+                "downlink": difference(&dithering) }),
+        ),
+        (
+            "amigo",
+            json!({ "algorithm": { "kind": "amigo", "inner_steps": 3, "linear_steps": 2, "rho": 5 },
+                "downlink": difference(&dithering) }),
+        ),
+        (
+            "stocbio",
+            json!({ "algorithm": { "kind": "stocbio", "eta": 0.1, "inner_steps": 2,
+                "neumann_steps": 3 } }),
+        ),
+        (
+            "f2sa",
+            json!({ "algorithm": { "kind": "f2sa", "lambda": 2, "lambda_step": 0.01,
+                "inner_steps": 2 }, "downlink": sum }),
+        ),
+        (
             "shared-sum",
             json!({ "algorithm": { "kind": "c-soba" }, "compressor": shared, "downlink": sum }),
         ),
@@ -100,6 +120,7 @@ fn methods() -> Vec<(&'static str, Value)> {
 /// Methods that only differ in how the same numbers travel: each group ends in one state.
 fn alike() -> Vec<Vec<(&'static str, Value)>> {
     let soba = json!({ "algorithm": { "kind": "soba", "rho": 5 } });
+    let amigo = json!({ "algorithm": { "kind": "amigo", "inner_steps": 3, "linear_steps": 2 } });
     let shared = json!({ "kind": "rand-k", "ratio": 0.1, "shared": true });
     let c_soba = json!({ "algorithm": { "kind": "c-soba" }, "compressor": shared });
     let with = |method: &Value, downlink: &str, collective: &str| {
@@ -108,8 +129,8 @@ fn alike() -> Vec<Vec<(&'static str, Value)>> {
         method["wire"] = json!({ "collective": collective });
         method
     };
-    [("soba", soba), ("c-soba", c_soba)]
-        .map(|(_, method)| {
+    [soba, c_soba, amigo]
+        .map(|method| {
             vec![
                 ("dense", with(&method, "dense", "star")),
                 ("sum", with(&method, "sum", "star")),
@@ -152,7 +173,9 @@ fn apply(config: &mut Value, method: &Value, steps: [f64; 3]) {
         config[key] = value.clone();
     }
     for (key, step) in ["alpha", "beta", "gamma"].into_iter().zip(steps) {
-        config["algorithm"][key] = json!(step);
+        if key != "gamma" || config["algorithm"]["kind"] != "stocbio" {
+            config["algorithm"][key] = json!(step);
+        }
     }
 }
 
