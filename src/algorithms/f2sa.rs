@@ -14,8 +14,8 @@
 //!
 //! (The paper writes z for our y and y for our u.) The iterate's y is the estimate of the lower level's
 //! solution, as in every method. Its z holds u, which estimates no solution of a linear system: its
-//! distance from one is not reported. The fixed point is off by O(1 / lambda); gamma lambda has to be
-//! within what beta may be. Both lower-level gradients of x's round are of one batch.
+//! distance from one is not reported. The fixed point is off by O(1 / lambda). The step of u by g is
+//! gamma lambda: best near beta, since a u that moves ahead of y drives x the wrong way, by lambda. Both lower-level gradients of x's round are of one batch.
 //!
 //! Derivatives of F alone are those of a worker's directions at z = 0. Everything travels uncompressed:
 //! 2 T q + p numbers up and as many down in an iteration.

@@ -200,6 +200,6 @@ fn overflow(block: Block, source: NotFinite) -> String {
     let name = block.name();
     format!(
         "what is to be sent of {name} cannot be compressed: {source}; the iterates diverge: lower the \
-         step sizes alpha, beta, gamma, or set the clip radius rho"
+         algorithm's step sizes, or set the clip radius rho"
     )
 }
