@@ -204,9 +204,9 @@ fn bytes_of_an_iteration_of_rounds_are_in_its_row() {
         assert!(loss[0].is_nan() && loss[1..].iter().all(|loss| loss.is_finite()), "{name}");
     }
     let path = write(folder.path(), &config);
-    let check = finish(sobaya(&["check", process::text(&path)]));
-    let foretold = format!("{iteration} B");
-    assert!(check.stdout().contains(&foretold), "{foretold}");
+    let check = finish(sobaya(&["check", process::text(&path)])).well();
+    let foretold = format!("iteration    <=  {} (1.00 times", sobaya::log::bytes(iteration));
+    assert!(check.out.contains(&foretold), "{foretold}: {}", check.out);
 }
 
 #[test]
