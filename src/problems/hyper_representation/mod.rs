@@ -30,12 +30,14 @@ use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::batches::{Batches, default_batch, default_validation};
+use super::softmax;
 use super::{
     Draw, FullSample, LocalMetrics, Losses, Problem, ProblemContext, ProblemError, ProblemFacts,
     ProblemKind,
 };
 use crate::config::{Count, KeyError, Positive, Share};
-use crate::data::{Dataset, Loaded, Request, Sampler, Shard, Split, load};
+use crate::data::{Dataset, Features, Label, Loaded, Request, Sampler, Scale, Shard, Split, load};
 use crate::key::{Key, Stream};
 use crate::product::product;
 use crate::registry::Kind;
@@ -50,14 +52,18 @@ const CHUNK: usize = 512;
 /// From this width of the first layer on, slices are copied into one matrix: two products with its
 /// weights cost more than the copy.
 const STACK_FROM: usize = 256;
-/// No mini-batch has more samples.
-const MAX_BATCH: usize = 1_000_000;
 
 /// Parameters of hyper-representation.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HyperRepresentation {
     dataset: Dataset,
+    /// A random subset of so many training samples, instead of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    samples: Option<Count>,
+    /// How features are scaled.
+    #[serde(default)]
+    scale: Scale,
     /// Widths of the hidden layers; the last one is the representation.
     #[serde(default = "default_hidden")]
     hidden: Vec<Count>,
@@ -86,12 +92,6 @@ fn default_hidden() -> Vec<Count> {
 fn default_l2() -> Positive {
     Positive::constant(1e-3)
 }
-fn default_validation() -> Share {
-    Share::constant(0.2)
-}
-fn default_batch() -> Count {
-    Count::constant(64.0)
-}
 
 impl Kind for HyperRepresentation {
     const KIND: &'static str = "hyper-representation";
@@ -103,13 +103,7 @@ impl Kind for HyperRepresentation {
             let problem = "at least one hidden layer is needed, such as [200]".into();
             return Err(KeyError::value("hidden", problem));
         }
-        for (key, batch) in [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)] {
-            if batch.get() > MAX_BATCH {
-                let problem = format!("must be at most {MAX_BATCH}, found {}", batch.get());
-                return Err(KeyError::value(key, problem));
-            }
-        }
-        Ok(())
+        self.batches().check()
     }
 }
 
@@ -122,12 +116,14 @@ impl ProblemKind for HyperRepresentation {
     ) -> Result<Box<dyn Problem<F>>, ProblemError> {
         let default = Default::default();
         let loaded = load::<F>(&Request {
-            dataset: self.dataset,
+            dataset: &self.dataset,
             folder: context.folder,
             partition: context.partition.unwrap_or(&default),
             workers: context.workers,
             hosted: context.hosted.clone(),
             validation: self.validation_fraction,
+            samples: self.samples,
+            scale: self.scale,
             seed: context.seed,
         })?;
         Ok(Box::new(self.rank(loaded, context.hosted.start, context.seed)?))
@@ -147,27 +143,32 @@ pub fn synthetic<F: Scalar>(
     let mut normal = || -> f32 { StandardNormal.sample(&mut rng) };
     let prototypes = Array2::from_shape_simple_fn((classes, features), &mut normal);
     let mut split = |samples: usize| {
-        let labels: Vec<u8> = (0..samples).map(|i| (i * 7 % classes) as u8).collect();
+        let labels: Vec<Label> = (0..samples).map(|i| (i * 7 % classes) as Label).collect();
         let features = Array2::from_shape_fn((samples, features), |(i, j)| {
             let mean = 0.5 * prototypes[(usize::from(labels[i]), j)];
             F::lit((mean + normal()).into())
         });
-        Split { features, labels }
+        Split { features: Features::Dense(features), labels }
     };
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
-    let loaded = Loaded { shards: vec![shard], sizes, features, classes };
+    let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
+    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, classes };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 
 impl HyperRepresentation {
+    fn batches(&self) -> Batches {
+        Batches { lower: self.batch_lower, upper: self.batch_upper, sampler: self.sampler }
+    }
+
     fn rank<F: Scalar>(
         &self,
         loaded: Loaded<F>,
         first: usize,
         seed: u64,
     ) -> Result<Rank<F>, KeyError> {
-        self.check_slices(&loaded.sizes)?;
+        self.batches().check_slices(&loaded.sizes)?;
         let mut widths = vec![loaded.features];
         widths.extend(self.hidden.iter().map(|h| h.get()));
         let backbone = Backbone { widths, activation: self.activation };
@@ -187,32 +188,17 @@ impl HyperRepresentation {
             first,
             shards: loaded.shards,
             sizes: loaded.sizes,
+            sample_bytes: loaded.bytes,
+            samples_room: vec![],
             backbone,
             head,
         })
-    }
-
-    /// A slice cannot be longer than what it is cut from.
-    fn check_slices(&self, sizes: &[[usize; 3]]) -> Result<(), KeyError> {
-        let batches = [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)];
-        for (level, (key, batch)) in batches.into_iter().enumerate() {
-            let smallest = sizes.iter().map(|sizes| sizes[level]).min().unwrap_or(usize::MAX);
-            if self.sampler == Sampler::Slice && batch.get() > smallest {
-                let problem = format!(
-                    "the slice sampler cannot cut {} samples from a worker's {smallest}; use a \
-                     smaller batch or \"sampler\": \"uniform\"",
-                    batch.get()
-                );
-                return Err(KeyError::value(key, problem));
-            }
-        }
-        Ok(())
     }
 }
 
 /// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
 /// into M; returns the mean cross-entropies.
-fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[u8], lower: usize) -> Losses {
+fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[Label], lower: usize) -> Losses {
     let upper = labels.len() - lower;
     let classes = m.ncols() / 2;
     let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
@@ -222,15 +208,15 @@ fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[u8], lower: usi
         let row = row.into_slice().expect("rows are contiguous");
         let (y_part, z_part) = row.split_at_mut(classes);
         let score = y_part[usize::from(label)];
-        let loss = (head::softmax(y_part) - score).wide();
+        let loss = (softmax::softmax(y_part) - score).wide();
         if i < lower {
             lower_loss += loss;
-            head::softmax_derivative(y_part, z_part);
-            head::residual(y_part, label);
+            softmax::softmax_derivative(y_part, z_part);
+            softmax::residual(y_part, label);
             row.iter_mut().for_each(|v| *v *= lower_scale);
         } else {
             upper_loss += loss;
-            head::residual(y_part, label);
+            softmax::residual(y_part, label);
             z_part.iter_mut().zip(&*y_part).for_each(|(z, &y)| *z = y * upper_scale);
             y_part.fill(F::zero());
         }
@@ -247,11 +233,15 @@ struct Rank<F> {
     first: usize,
     shards: Vec<Shard<F>>,
     sizes: Vec<[usize; 3]>,
+    /// Bytes of every worker's samples.
+    sample_bytes: Vec<usize>,
     batch: Batch<F>,
     batch_rows: usize,
     /// For evaluations.
     chunk: Buffers<F>,
     scores: Array2<F>,
+    /// A chunk of sparse samples, written out.
+    samples_room: Vec<F>,
 }
 
 impl<F: Scalar> Rank<F> {
@@ -262,17 +252,18 @@ impl<F: Scalar> Rank<F> {
         let weights = ArrayView2::from_shape((self.head.width + 1, self.head.classes), at.y())
             .expect("y has the head's shape");
         let (mut loss, mut correct) = (0.0, 0.0);
-        for (features, labels) in split.chunks(CHUNK) {
+        for (rows, labels) in split.chunks(CHUNK) {
+            let features = split.features.dense(rows, &mut self.samples_room);
             self.backbone.forward(at.x(), &[features], &mut self.chunk);
             let mut scores = self.scores.slice_mut(s![..labels.len(), ..]);
             self.head.scores(self.chunk.representation(labels.len()), weights, scores.view_mut());
             for (mut row, &label) in scores.rows_mut().into_iter().zip(labels) {
                 let row = row.as_slice_mut().expect("rows are contiguous");
-                if head::argmax(row) == usize::from(label) {
+                if softmax::argmax(row) == usize::from(label) {
                     correct += 1.0;
                 }
                 let score = row[usize::from(label)];
-                loss += (head::softmax(row) - score).wide();
+                loss += (softmax::softmax(row) - score).wide();
             }
         }
         (loss, correct)
@@ -322,7 +313,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let labels = &mut labels[..rows];
         let mut m = m.slice_mut(s![..rows, ..]);
         let shard = &shards[draw.worker - self.first];
-        let in_place = *sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let in_place = backbone.widths[1] < STACK_FROM;
         let input = Input::draw(*sampler, in_place, shard, draw, room, labels.split_at_mut(*lower));
         let input = input.parts();
 
@@ -366,7 +357,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let labels = &mut labels[..*lower];
         let mut m = m.slice_mut(s![..*lower, ..]);
         let shard = &shards[draw.worker - self.first];
-        let in_place = *sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let in_place = backbone.widths[1] < STACK_FROM;
         let input = Input::draw(*sampler, in_place, shard, draw, room, (labels, &mut []));
         let input = input.parts();
 
@@ -401,12 +392,12 @@ impl<F: Scalar> Problem<F> for Rank<F> {
 
     fn footprint(&self, workers: Range<usize>) -> usize {
         let features = self.backbone.widths[0];
+        let samples: usize = self.sample_bytes[workers].iter().sum();
         let layers: usize = self.backbone.widths[1..].iter().sum();
-        let samples: usize = self.sizes[workers].iter().flatten().sum();
         let rows = self.batch_rows;
         let heads = 2 * (self.head.width + 1) * 2 * self.head.classes;
         let batch = rows * (features + 2 * layers + 2 * self.head.classes) + heads;
         let chunk = CHUNK * (2 * layers + self.head.classes);
-        samples * (features * F::BYTES + 1) + (batch + chunk) * F::BYTES
+        samples + (batch + chunk) * F::BYTES
     }
 }
