@@ -139,6 +139,21 @@ fn every_algorithm_descends() {
     }
 }
 
+/// Editors complete and check by the schema.
+#[test]
+fn the_schema_has_every_key_of_the_examples() {
+    let schema = sobaya::config::schema();
+    let kinds = schema["properties"]["algorithm"]["oneOf"].as_array().expect("a list of kinds");
+    for algorithm in examples() {
+        let kind = kinds.iter().find(|k| k["properties"]["kind"]["const"] == algorithm["kind"]);
+        let kind = kind.expect("every kind has a schema");
+        assert_eq!(kind["additionalProperties"], json!(false), "{algorithm}");
+        for key in algorithm.as_object().expect("an object").keys() {
+            assert!(kind["properties"].get(key).is_some(), "{algorithm}: {key}");
+        }
+    }
+}
+
 #[test]
 fn traffic_is_the_length_of_the_packets() {
     let iterations = 40;

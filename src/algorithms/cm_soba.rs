@@ -29,16 +29,16 @@ use crate::workers::Workers;
 #[serde(deny_unknown_fields)]
 pub struct CmSoba {
     /// Step size of x.
-    alpha: Positive,
+    pub(super) alpha: Positive,
     /// Step size of y.
-    beta: Positive,
+    pub(super) beta: Positive,
     /// Step size of z.
-    gamma: Positive,
+    pub(super) gamma: Positive,
     /// Weight of the newest direction in the moving average.
-    theta: Ratio,
+    pub(super) theta: Ratio,
     /// Clip radius of z; left out: no clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rho: Option<Positive>,
+    pub(super) rho: Option<Positive>,
 }
 
 impl Kind for CmSoba {

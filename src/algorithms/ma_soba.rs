@@ -7,13 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use super::cm_soba::CmSoba;
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind};
+use crate::config::{Positive, Ratio};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 
-/// Parameters of MA-SOBA: those of CM-SOBA.
+/// Parameters of MA-SOBA.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct MaSoba(CmSoba);
+#[serde(deny_unknown_fields)]
+pub struct MaSoba {
+    /// Step size of x.
+    alpha: Positive,
+    /// Step size of y.
+    beta: Positive,
+    /// Step size of z.
+    gamma: Positive,
+    /// Weight of the newest direction in the moving average.
+    theta: Ratio,
+    /// Clip radius of z; left out: no clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rho: Option<Positive>,
+}
 
 impl Kind for MaSoba {
     const KIND: &'static str = "ma-soba";
@@ -26,6 +39,7 @@ impl AlgorithmKind for MaSoba {
         AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
-        self.0.build(context)
+        let Self { alpha, beta, gamma, theta, rho } = *self;
+        CmSoba { alpha, beta, gamma, theta, rho }.build(context)
     }
 }

@@ -7,13 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::c_soba::CSoba;
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind};
+use crate::config::Positive;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 
-/// Parameters of SOBA: those of C-SOBA.
+/// Parameters of SOBA.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Soba(CSoba);
+#[serde(deny_unknown_fields)]
+pub struct Soba {
+    /// Step size of x.
+    alpha: Positive,
+    /// Step size of y.
+    beta: Positive,
+    /// Step size of z.
+    gamma: Positive,
+    /// Clip radius of z; left out: no clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rho: Option<Positive>,
+}
 
 impl Kind for Soba {
     const KIND: &'static str = "soba";
@@ -26,6 +37,7 @@ impl AlgorithmKind for Soba {
         AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
-        self.0.build(context)
+        let Self { alpha, beta, gamma, rho } = *self;
+        CSoba { alpha, beta, gamma, rho }.build(context)
     }
 }
