@@ -97,18 +97,18 @@ fn methods() -> Vec<(&'static str, Value)> {
         ),
         (
             "amigo",
-            json!({ "algorithm": { "kind": "amigo", "inner_steps": 3, "linear_steps": 2, "rho": 5 },
+            json!({ "algorithm": { "kind": "amigo", "inner_steps": 2, "linear_steps": 1, "rho": 5 },
                 "downlink": difference(&dithering) }),
         ),
         (
             "stocbio",
-            json!({ "algorithm": { "kind": "stocbio", "eta": 0.1, "inner_steps": 2,
-                "neumann_steps": 3 } }),
+            json!({ "algorithm": { "kind": "stocbio", "eta": 0.1, "inner_steps": 1,
+                "neumann_steps": 1 } }),
         ),
         (
             "f2sa",
             json!({ "algorithm": { "kind": "f2sa", "lambda": 2, "lambda_step": 0.01,
-                "inner_steps": 2 }, "downlink": sum }),
+                "inner_steps": 1 }, "downlink": sum }),
         ),
         (
             "shared-sum",
@@ -246,11 +246,12 @@ fn every_registered_kind_is_tried() {
 #[test]
 fn ranks_change_no_bit() {
     let test = "ranks_change_no_bit";
-    if let Some(output) = role() {
+    if let Some(role) = role() {
         on_mpi(|mut comm| {
-            for config in configs() {
-                let output = Path::new(&output).join(text_of(&config["name"]));
-                sobaya::run::run(&plan(&config), &mut comm, &Folder::find(None), Some(&output))
+            let (precision, output) = role.split_once(' ').expect("a part and its folder");
+            for config in configs().iter().filter(|config| config["precision"] == precision) {
+                let output = Path::new(output).join(text_of(&config["name"]));
+                sobaya::run::run(&plan(config), &mut comm, &Folder::find(None), Some(&output))
                     .unwrap_or_else(|e| panic!("{config}: {e}"));
             }
         });
@@ -286,7 +287,10 @@ fn ranks_change_no_bit() {
     for ranks in [1, 2, 3, 4, 8] {
         let name = format!("ranks {ranks}");
         fs::create_dir(at(&name)).expect("a folder");
-        finish(relaunch(test, text(&at(&name)), ranks)).well();
+        for precision in ["f32", "f64"] {
+            let role = format!("{precision} {}", text(&at(&name)));
+            finish(relaunch(test, &role, ranks)).well();
+        }
         compare(&name);
     }
     println!("{} configs, {} datasets each", expected.len(), expected[0].datasets.len());
