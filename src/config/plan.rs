@@ -20,15 +20,28 @@ pub enum Precision {
     F64,
 }
 
-/// When the exact hypergradient is computed: false, true (with every evaluation), or N (every N
-/// iterations). It costs a lower-level solve over all samples.
+/// When the exact hypergradient is computed: false, true (with every evaluation), N (every N
+/// iterations), or "end". It costs a lower-level solve over all samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected false, true or a number of iterations of 1 or more")]
+#[serde(
+    untagged,
+    expecting = "expected false, true, a number of iterations of 1 or more, or \"end\""
+)]
 pub enum Hypergradient {
     /// Never, or with every evaluation.
     Switch(bool),
     /// At the start, at every multiple of N, and at the end.
     Every(std::num::NonZeroU64),
+    /// After the last iteration.
+    End(End),
+}
+
+/// The word `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// After the last iteration.
+    End,
 }
 
 /// Key `evaluate`.
@@ -62,6 +75,7 @@ impl Evaluate {
         match self.hypergradient {
             Hypergradient::Switch(on) => on && self.metrics_due(k, last),
             Hypergradient::Every(n) => k.is_multiple_of(n.get()) || k == last,
+            Hypergradient::End(_) => k == last,
         }
     }
 }
