@@ -140,16 +140,16 @@ status_of() { # NAME STAGE
 declare -A tuned
 for name in "${names[@]}"; do
     plan=$(analysis plan "$name" -o "$out/$name/plan") || fail 2 "no run was started"
-    { read -r "tuned[$name]" && mapfile -t data_sets; } <<< "$plan"
+    { read -r "tuned[$name]" && mapfile -t paths; } <<< "$plan"
     for stage in tune final; do
         [[ $stage == final || ${tuned[$name]} == yes ]] || continue
         status=$(status_of "$name" "$stage") ||
             fail 2 "$name: the sweep $stage is refused; no run was started"
         [[ -z $check_only ]] || say "$name, $stage: ${status##*$'\n'}"
     done
-    for data_set in "${data_sets[@]}"; do
-        [[ -n $check_only || -d $data/$data_set ]] ||
-            fail 3 "there is no folder $data/$data_set; fill it by: jobs/get-data.sh $data_set $data"
+    for path in "${paths[@]}"; do
+        [[ -n $check_only || -e $data/$path || ( $path == /* && -e $path ) ]] ||
+            fail 3 "there is no $data/$path, which $name needs (jobs/get-data.sh fetches mnist and fashion-mnist)"
     done
 done
 [[ -z $check_only ]] || exit 0

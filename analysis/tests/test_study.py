@@ -19,7 +19,7 @@ from sobaya_analysis.study.__main__ import main
 from sobaya_analysis.study.entries import label_of, read_entries
 from sobaya_analysis.study.model import Study, read_study
 from sobaya_analysis.study.page import escaped
-from sobaya_analysis.study.sweeps import Trial, data_sets, final_sweep, tuning_sweep
+from sobaya_analysis.study.sweeps import Trial, data_files, final_sweep, tuning_sweep
 from sobaya_analysis.study.tuning import choose
 from sobaya_analysis.sweep.model import read_sweep
 
@@ -172,7 +172,7 @@ def test_bad_studies_are_refused(tmp_path: Path, written: object, problem: str) 
 def test_trial_is_smaller(tmp_path: Path) -> None:
     methods = [{"name": "a"}, {"name": "b", **EF}]
     study = study_of(tmp_path, list=methods, set={"problem.dataset": "mnist"})
-    assert data_sets(final_sweep(study)) == {"mnist"}
+    assert data_files(final_sweep(study)) == {"mnist"}
     trial = Trial((5,), ("b",), 20, "mnist-small", ends_only=True).of(study)
     tuning, final = tuning_sweep(trial), final_sweep(trial)
     assert tuning is not None
@@ -182,10 +182,21 @@ def test_trial_is_smaller(tmp_path: Path) -> None:
     assert tuning["set"] == {"seed": 7, **small}
     assert final["set"] == small
     assert final["grid"]["seed"] == [5]
-    assert data_sets(final) == set()
+    assert data_files(final) == set()
     assert final_sweep(Trial().of(study)) == final_sweep(study)
+    longer = study_of(tmp_path, list=[{**EF, "iterations": 5, "log.every": 1}])
+    assert final_sweep(Trial(iterations=20).of(longer))["list"] == [EF]
     with pytest.raises(UsageError, match="there are: a, b"):
         Trial(methods=("c",)).of(study)
+
+
+def test_data_are_known_before_the_runs(tmp_path: Path) -> None:
+    files = {"format": "svmlight", "train": "libsvm/a.gz", "test": "libsvm/b.gz", "features": 3}
+    base = BASE | {"problem": {"kind": "regularization-selection", "dataset": files}}
+    study = study_of(tmp_path, base=base, grid={"problem": [{"dataset": "fashion-mnist"}]})
+    assert study.base == base
+    found = data_files(final_sweep(study))
+    assert found == {"libsvm/a.gz", "libsvm/b.gz", "fashion-mnist"}
 
 
 @pytest.mark.parametrize("measure", ["test_accuracy", "objective", "hypergradient_norm"])

@@ -49,12 +49,11 @@ def behaviour(config: dict[str, Any]) -> dict[str, Any]:
 
 def named(tmp_path: Path, members: list[dict[str, Any]]) -> Experiment:
     sweep = read_sweep(write_sweep(tmp_path / "sweep", members, behaviour))
-    names = {
-        member.hash: f"c-soba, residual: x rand-k {member.settings['compressor']['ratio']:.2f}, y and z the same"
-        if "compressor" in member.settings
-        else "all in full"
-        for member in sweep.members
-    }
+    names = {}
+    for member in sweep.members:
+        compressor = member.settings.get("compressor")
+        words = f"rand-k {compressor['ratio']:.2f} of x, y and z" if compressor else "in full"
+        names[member.hash] = f"c-soba with one of several feedbacks: {words}"
     return experiment(sweep, names)
 
 
@@ -106,8 +105,8 @@ def test_named_methods_are_their_settings(tmp_path: Path) -> None:
     found = named(tmp_path, members)
     assert found.axes == ()
     assert [cell.label for cell in found.cells][:2] == [
-        "all in full",
-        "c-soba, residual: x rand-k 0.01, y and z the same",
+        "c-soba with one of several feedbacks: in full",
+        "c-soba with one of several feedbacks: rand-k 0.01 of x, y and z",
     ]
     assert len(panels(found.cells, ())) == 1
     assert len(set(styles_of(found.cells))) == 4, "though three are of one algorithm"
@@ -116,7 +115,7 @@ def test_named_methods_are_their_settings(tmp_path: Path) -> None:
     members = [{**one, "workers": workers} for one in methods()[:3] for workers in (4, 8)]
     found = named(tmp_path, members)
     assert found.axes == ("workers",)
-    assert found.cells[1].label == "all in full, workers 8"
+    assert found.cells[1].label == "c-soba with one of several feedbacks: in full, workers 8"
     assert all(np.isfinite(point_of(cell, ACCURACY).upload) for cell in found.cells)
     (part,) = parts(found, ACCURACY, Choices())
     assert [picture.name for picture in part.pictures] == ["tradeoff-1", "tradeoff-2"]

@@ -14,7 +14,7 @@ from ..output import write_all
 from ..sweep.model import read_sweep
 from .index import index
 from .model import Study, read_study
-from .sweeps import Trial, data_sets, final_sweep, json_text, tuning_sweep
+from .sweeps import Trial, data_files, final_sweep, json_text, tuning_sweep
 from .tuning import choose
 
 PROGRAM = "sobaya_analysis.study"
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[one],
         help="write tune.json, if there is something to tune, and final.json, which until `tune` "
         "has the first choice on each tuned axis; print whether there is tuning (yes, no), and the "
-        "names of data sets, a line each",
+        "paths of data in the data folder, a line each",
     )
     plan.add_argument("-o", "--out", type=Path, required=True, help="folder of the sweep files")
 
@@ -99,7 +99,7 @@ def _plan(study: Study, options: argparse.Namespace) -> None:
     known = {name: sweep for name, sweep in sweeps.items() if sweep is not None}
     write_all(options.out, {name: json_text(sweep).encode() for name, sweep in known.items()})
     print("yes" if "tune.json" in known else "no")
-    for name in sorted(set().union(*map(data_sets, known.values()))):
+    for name in sorted(set().union(*map(data_files, known.values()))):
         print(name)
 
 

@@ -54,7 +54,7 @@ class Study:
     text: str
     """Paragraphs of its page, with an empty line between two; may be empty."""
     base_name: str
-    """The base config as the file names it."""
+    """Path of the base config from the file; empty if the file holds it."""
     base: Mapping[str, Any]
     settings: Mapping[str, Any]
     entries: tuple[Entry, ...]
@@ -72,7 +72,9 @@ def read_study(path: Path) -> Study:
         raise StudyError(path, "the name may have lower-case letters, digits and - alone")
     content = _read(path, path)
     _check_keys(path, "the study", content, {"title", "base", "final"}, _KEYS)
-    base = _text(path, "base", content["base"])
+    base = content["base"]
+    within = isinstance(base, dict)
+    name = "" if within else _text(path, "base", base)
     final = content["final"]
     _check_keys(path, "final", final, set(), _FINAL_KEYS)
     study = Study(
@@ -80,8 +82,8 @@ def read_study(path: Path) -> Study:
         path=path,
         title=_text(path, "title", content["title"]),
         text=_paragraphs(path, content.get("text", "")),
-        base_name=base,
-        base=_read(path, path.parent / base),
+        base_name=name,
+        base=base if within else _read(path, path.parent / name),
         settings=_settings(path, "set", content.get("set", {})),
         entries=read_entries(path, content.get("list", [{}])),
         grid=_grid(path, "grid", content.get("grid", {})),

@@ -81,8 +81,7 @@ def _origin(content: Content) -> str:
     members = experiment.sweep.members
     seeds = sorted({member.seed for member in members if member.seed is not None})
     texts = [
-        f"The study is [{escaped(str(study.path))}]({content.source}), which starts from "
-        f"`{os.path.normpath(study.path.parent / study.base_name)}`: "
+        f"The study is [{escaped(str(study.path))}]({content.source}){_start(study)}: "
         f"{setting(members[0].config)}.",
         f"{counted(len(members), 'run')}, seeds {', '.join(map(str, seeds))}"
         + (f", after {counted(len(content.tuning_runs), 'run')} for tuning" * bool(content.choices))
@@ -96,6 +95,12 @@ def _origin(content: Content) -> str:
         texts.append(f"Sobaya {', '.join(programs)}{_on(machines)};")
         texts.append(f"all runs together took {seconds(spent)} s, one after the other.")
     return wrapped(" ".join(printable(text, 10_000) for text in texts))
+
+
+def _start(study: Study) -> str:
+    if not study.base_name:
+        return ""
+    return f", which starts from `{os.path.normpath(study.path.parent / study.base_name)}`"
 
 
 def _program(attributes: Mapping[str, str]) -> str:

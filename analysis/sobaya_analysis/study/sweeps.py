@@ -9,12 +9,16 @@ from typing import Any, TypeVar
 
 from ..configs import lookup
 from ..errors import UsageError
-from .entries import axis_keys, without
+from .entries import Entry, axis_keys, without
 from .model import Stage, Study
 
 FILES = ("mnist", "fashion-mnist")
 """Data sets in files, whose place the built-in one can take."""
+_PARTS = ("train", "validation", "test")
+"""With which the keys of a data set begin that are paths."""
 _EVALUATIONS = 10
+_LENGTH = ("iterations", "evaluate.every", "log.every")
+"""Keys that a trial of other length does not take over from entries."""
 
 AnyStage = TypeVar("AnyStage", bound=Stage)
 
@@ -45,15 +49,16 @@ class Trial:
             final=final,
         )
 
-    def _entries(self, study: Study) -> tuple[Any, ...]:
+    def _entries(self, study: Study) -> tuple[Entry, ...]:
         known = [entry.name for entry in study.entries if entry.name]
         for name in self.methods:
             if name not in known:
                 there = ", ".join(known) or "none with a name"
                 raise UsageError(f"{study.path}: no method {name}; there are: {there}")
-        if not self.methods:
-            return study.entries
-        return tuple(entry for entry in study.entries if entry.name in self.methods)
+        kept = [e for e in study.entries if not self.methods or e.name in self.methods]
+        if self.iterations is None:
+            return tuple(kept)
+        return tuple(replace(e, settings=without(e.settings, _LENGTH)) for e in kept)
 
     def _stage(self, study: Study, stage: AnyStage) -> AnyStage:
         more: dict[str, Any] = {}
@@ -138,18 +143,22 @@ def json_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def data_sets(sweep: Mapping[str, Any]) -> set[str]:
-    """Data sets in files that a sweep's runs may read."""
+def data_files(sweep: Mapping[str, Any]) -> set[str]:
+    """What a sweep's runs read, by paths from the data folder: folders of data sets, or files."""
     key = "problem.dataset"
-    whole = {**sweep, "base": sweep["set"].get(key, lookup(sweep["base"], key))}
-    return {name for name in _leaves(whole) if name in FILES}
+    base = sweep["set"].get(key, lookup(sweep["base"], key))
+    return set(_paths({"dataset": base, "list": sweep["list"], "grid": sweep["grid"]}))
 
 
-def _leaves(value: Any) -> Iterator[Any]:  # noqa: ANN401
-    if isinstance(value, Mapping):
-        value = list(value.values())
+def _paths(value: Any, is_dataset: bool = False) -> Iterator[str]:  # noqa: ANN401
     if isinstance(value, list):
         for item in value:
-            yield from _leaves(item)
-    else:
+            yield from _paths(item, is_dataset)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not is_dataset:
+                yield from _paths(item, key.split(".")[-1] == "dataset")
+            elif key.startswith(_PARTS) and isinstance(item, str):
+                yield item
+    elif is_dataset and value in FILES:
         yield value
