@@ -184,6 +184,9 @@ def test_trial_is_smaller(tmp_path: Path) -> None:
     assert final["grid"]["seed"] == [5]
     assert data_files(final) == set()
     assert final_sweep(Trial().of(study)) == final_sweep(study)
+    many = study_of(tmp_path, set={"problem.dataset": "mnist", "problem.samples": 9000})
+    sweep = final_sweep(Trial(dataset="mnist-small").of(many))
+    assert sweep["set"]["problem.samples"] == 6000
     longer = study_of(tmp_path, list=[{**EF, "iterations": 5, "log.every": 1}])
     assert final_sweep(Trial(iterations=20).of(longer))["list"] == [EF]
     with pytest.raises(UsageError, match="there are: a, b"):
@@ -298,7 +301,7 @@ def test_page_has_the_numbers(tmp_path: Path) -> None:
         assert line in text.splitlines(), line
     for words in ("../two.json", "6 runs, seeds 1, 2, 3, after 6 runs for tuning", "git abcdef0"):
         assert words in text.replace("\n", " ")
-    assert "algorithm.alpha in 0.1, 0.3, 1" in text.replace("\n", " ")
+    assert "(algorithm.alpha in 0.1, 0.3, 1) with seed 7, and" in text.replace("\n", " ")
     files = {path.name for path in (out / "two").iterdir()}
     assert {"final.json", "steps.csv", "groups.csv", "summary.csv", "report.html"} <= files
     assert all(f"two/{name}" in text for name in files if name.endswith((".csv", ".json")))
@@ -340,9 +343,9 @@ def test_large_reports_leave_out_what_is_there_twice(
     assert "report.html" not in names
     assert "too large" in (out / "two.md").read_text().replace("\n", " ")
     assert (tmp_path / "final" / "report" / "report.html").exists()
-    assert publish.fitting({"report.html": b"1" * 9, "a.svg": b"2" * 300_000, "a.png": b"3"}) == {
-        "a.png": b"3"
-    }
+    files = {"report.html": b"1", "a.svg": b"2" * 9, "a.png": b"3" * 200_000, "b.png": b"4" * 9}
+    assert publish.fitting(files, ["b"]) == {"a.png": files["a.png"]}
+    assert publish.fitting({"b.png": b"4"}, ["b"]) == {"b.png": b"4"}
 
 
 def test_errors_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -121,6 +121,23 @@ def test_named_methods_are_their_settings(tmp_path: Path) -> None:
     assert [picture.name for picture in part.pictures] == ["tradeoff-1", "tradeoff-2"]
 
 
+def test_labels_leave_out_what_goes_with_a_kind(tmp_path: Path) -> None:
+    kinds = [{"kind": "rand-k", "ratio": 0.01, "shared": False}, {"kind": "sign", "scale": "l1"}]
+    members = [
+        {"algorithm.kind": "c-soba", "compressor": kind, "feedback.kind": feedback}
+        for kind, feedback in zip(kinds, ("none", "residual"), strict=True)
+    ]
+
+    def plain(_config: dict[str, Any]) -> dict[str, Any]:
+        return evaluated(test_accuracy=0.9)
+
+    sweep = read_sweep(write_sweep(tmp_path / "sweep", members, plain))
+    assert [cell.label for cell in experiment(sweep).cells] == [
+        "c-soba, rand-k, ratio 0.01, no feedback",
+        "c-soba, sign, residual",
+    ]
+
+
 def test_tuned_keys_are_no_axes(tmp_path: Path) -> None:
     members = [{**methods()[i], "algorithm.alpha": 0.1 * i} for i in (1, 2, 3)]
     sweep = read_sweep(write_sweep(tmp_path / "sweep", members, behaviour))

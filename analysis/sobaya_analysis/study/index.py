@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..sweep.experiment import STEPS
 from .model import Study
 from .page import escaped, table
 
@@ -35,6 +36,9 @@ def saving(groups: Path) -> tuple[str, str, str]:
     try:
         rows = list(csv.DictReader(groups.read_text(encoding="utf-8").splitlines()))
     except OSError:
+        rows = []
+    if rows and not set(STEPS).isdisjoint(rows[0]):
+        # Step sizes that are compared are not at their best.
         rows = []
     best = ("-", "-", "-")
     least = math.inf

@@ -17,7 +17,7 @@ from .model import ACCURACIES, Study
 from .tuning import Choice
 
 _WIDTH = 110
-_EMBEDDED = 2
+EMBEDDED = 2
 """Pictures of a part that the page shows; it links the others."""
 _BORDER = "\N{DAGGER}"
 """Marks a value at the border of its grid."""
@@ -155,9 +155,8 @@ def _tuning(study: Study, choices: Sequence[Choice]) -> list[str]:
     rule = "highest" if tuning.measure in ACCURACIES else "lowest"
     fixed = ", ".join(f"{key} {describe(value)}" for key, value in tuning.settings.items())
     text = (
-        f"Every method was run on the same grid ({axes}) with one seed"
-        + (f" and {fixed}" if fixed else "")
-        + f", and that with the {rule} {tuning.measure} is taken ({how}); a run that diverged "
+        f"Every method was run on the same grid ({axes}) with {fixed or 'one seed'}, "
+        f"and that with the {rule} {tuning.measure} is taken ({how}); a run that diverged "
         "counts as worse than all others."
     )
     if any(choice.at_border for choice in choices):
@@ -177,7 +176,7 @@ def _part(folder: str, part: Part, files: Collection[str]) -> list[str]:
     links = []
     for place, picture in enumerate(part.pictures):
         png = f"{folder}/{picture.name}.png"
-        if place < _EMBEDDED:
+        if place < EMBEDDED:
             blocks.append(f"![{escaped(picture.title)}]({png})")
         elif f"{picture.name}.png" in files:
             links.append(f"[{escaped(picture.title)}]({png})")

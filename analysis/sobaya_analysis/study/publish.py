@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +16,7 @@ from ..sweep.page import chapter
 from ..sweep.part import Choices
 from .entries import axis_keys, label_of
 from .model import Study
-from .page import Content, page
+from .page import EMBEDDED, Content, page
 from .sweeps import final_sweep, json_text
 from .tuning import choose, steps_csv
 
@@ -54,7 +54,7 @@ def publish(
     settings = [choice.settings for choice in choices] if tuning is not None else None
     files["final.json"] = json_text(final_sweep(study, settings)).encode()
     write_all(final / "report", files)
-    files = fitting(files)
+    files = fitting(files, [p.name for part in one.parts for p in part.pictures[EMBEDDED:]])
     runs = [m.run for m in tuning.members if m.run is not None] if tuning is not None else []
     content = Content(study, command, found, one.parts, choices, runs, files.keys(), source)
     _clear(folder, files)
@@ -63,11 +63,17 @@ def publish(
     return out / f"{study.name}.md"
 
 
-def fitting(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What of the files fits: report.html goes first, for it holds the figures again, then SVG."""
+def fitting(files: Mapping[str, bytes], spare: Collection[str]) -> dict[str, bytes]:
+    """What of the files fits.
+
+    The first to go is report.html, which holds the figures again, then SVG, then PNG of `spare`
+    figures, which the page does not show; the largest ones first.
+    """
     kept = dict(files)
-    large = sorted((n for n in files if n.endswith(".svg")), key=lambda n: -len(files[n]))
-    for name in ["report.html", *large]:
+    by_size = sorted(files, key=lambda name: -len(files[name]))
+    vector = [name for name in by_size if name.endswith(".svg")]
+    further = [name for name in by_size if name.removesuffix(".png") in spare]
+    for name in ["report.html", *vector, *further]:
         if sum(map(len, kept.values())) <= LARGEST:
             break
         kept.pop(name, None)

@@ -14,6 +14,10 @@ from .model import Stage, Study
 
 FILES = ("mnist", "fashion-mnist")
 """Data sets in files, whose place the built-in one can take."""
+SMALL = "mnist-small"
+"""The built-in data set."""
+_SMALL_SAMPLES = 6000
+"""Its training samples."""
 _PARTS = ("train", "validation", "test")
 """With which the keys of a data set begin that are paths."""
 _EVALUATIONS = 10
@@ -65,16 +69,11 @@ class Trial:
         if self.iterations is not None:
             more["iterations"] = self.iterations
             more["evaluate.every"] = max(1, self.iterations // _EVALUATIONS)
-        dataset = next(
-            (
-                part["problem.dataset"]
-                for part in (stage.settings, study.settings)
-                if "problem.dataset" in part
-            ),
-            lookup(study.base, "problem.dataset"),
-        )
-        if self.dataset is not None and dataset in FILES:
+        if self.dataset is not None and _setting(study, stage, "problem.dataset") in FILES:
             more["problem.dataset"] = self.dataset
+            samples = _setting(study, stage, "problem.samples")
+            if self.dataset == SMALL and isinstance(samples, int):
+                more["problem.samples"] = min(samples, _SMALL_SAMPLES)
         return replace(stage, settings={**stage.settings, **more}, grid=self._ends(stage.grid))
 
     def _ends(self, grid: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -84,6 +83,12 @@ class Trial:
             axis: values if len(values) < 3 or axis == "seed" else [values[0], values[-1]]
             for axis, values in grid.items()
         }
+
+
+def _setting(study: Study, stage: Stage, key: str) -> Any:  # noqa: ANN401
+    """What a config has where list and grid do not set it."""
+    parts = (stage.settings, study.settings)
+    return next((part[key] for part in parts if key in part), lookup(study.base, key))
 
 
 def tuning_sweep(study: Study) -> dict[str, Any] | None:

@@ -183,12 +183,27 @@ def relabelled(cells: Sequence[Cell], without: Sequence[str] = ()) -> tuple[Cell
     texts: list[str] = []
     for cell in cells:
         same = [other for other in cells if other.method == cell.method]
-        shown = [key for key in keys if len({repr(other.settings[key]) for other in same}) > 1]
+        shown = _telling(keys, same)
         texts.append(printable(", ".join([cell.method, *_words(cell, shown)])))
     return tuple(
         replace(cell, label=f"{text} #{texts[: i + 1].count(text)}" if text in texts[:i] else text)
         for i, (cell, text) in enumerate(zip(cells, texts, strict=True))
     )
+
+
+def _telling(keys: Sequence[str], cells: Sequence[Cell]) -> list[str]:
+    """Keys that vary, but for those that merely go with a kind, as a top-k's bits."""
+    varying = [key for key in keys if len({repr(cell.settings[key]) for cell in cells}) > 1]
+    kinds = [key for key in varying if key.endswith(".kind")]
+    found = []
+    for key in varying:
+        values: dict[tuple[str, ...], set[str]] = {}
+        for cell in cells:
+            of_kinds = tuple(repr(cell.settings[kind]) for kind in kinds)
+            values.setdefault(of_kinds, set()).add(repr(cell.settings[key]))
+        if key in (*kinds, RATIO) or any(len(of_kinds) > 1 for of_kinds in values.values()):
+            found.append(key)
+    return found
 
 
 def _words(cell: Cell, keys: Sequence[str]) -> list[str]:
@@ -200,7 +215,7 @@ def words(key: str, value: Any) -> str:  # noqa: ANN401
     if key == VARIABLES:
         return f"on {value}"
     if key.endswith(".kind"):
-        return number(value)
+        return f"no {key.split('.')[-2]}" if value == "none" else number(value)
     return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {number(value)}"
 
 

@@ -11,7 +11,7 @@ from ..figures import overview
 from ..group import Section
 from ..runs import Run
 from .draw import styles_of
-from .experiment import Experiment, merged_steps, panels
+from .experiment import MOST_LINES, OF_A_METHOD, Cell, Experiment, Panel, merged_steps, panels
 from .numbers import Measure, score
 from .part import Choices, Part, Picture
 
@@ -31,6 +31,13 @@ def curves_of(runs: Sequence[Run]) -> tuple[Metric, ...]:
     )
 
 
+def _panels(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[Panel, ...]:
+    """All methods together for each setting of the rest, if they are few; else fewer of them."""
+    split = panels(cells, [a for a in axes if not a.startswith(OF_A_METHOD)], most_lines=0)
+    few = all(len(panel.cells) <= MOST_LINES for panel in split)
+    return split if few else panels(cells, axes)
+
+
 def parts(experiment: Experiment, measure: Measure | None, _choices: Choices) -> list[Part]:
     """One figure per setting of what is neither algorithm nor step size; none without logs."""
     cells = experiment.cells
@@ -41,7 +48,7 @@ def parts(experiment: Experiment, measure: Measure | None, _choices: Choices) ->
             text += " Each line has the best of the step sizes that were tried."
     rest = [axis for axis in experiment.axes if axis not in experiment.step_axes]
     pictures = []
-    for place, panel in enumerate(panels([cell for cell in cells if cell.runs], rest), start=1):
+    for place, panel in enumerate(_panels([cell for cell in cells if cell.runs], rest), start=1):
         if not panel.cells:
             continue
         section = Section(panel.title, "learning", tuple(cell.group for cell in panel.cells))
