@@ -48,10 +48,17 @@ impl Case {
         self.folder.path().join("out")
     }
 
+    /// Where the runs' MPI sessions are.
+    fn temporary(&self) -> PathBuf {
+        self.folder.path().join("tmp")
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let out = self.out();
         let mut command = sobaya(&["sweep", text(&self.file), "--out", text(&out)]);
         command.args(arguments).current_dir(self.folder.path());
+        fs::create_dir_all(self.temporary()).expect("a writable folder");
+        command.env("TMPDIR", self.temporary());
         let_launch(&mut command);
         command
     }
@@ -73,6 +80,7 @@ impl Case {
 
     /// Refused with this code and words, and not a file has changed.
     fn is_refused(&self, code: i32, words: &[&str]) {
+        fs::create_dir(self.temporary()).expect("a writable folder");
         let before = files(self.folder.path());
         let refused = self.run(&[]);
         assert_eq!(refused.code, code, "{}", refused.err);
@@ -247,6 +255,11 @@ fn a_sweep_killed_at_any_moment_and_started_again_leaves_the_same() {
         println!("killed after {moment} ms: {} of 24 completed", broken.completed());
     }
     broken.run(&["--local", "4"]).well();
+    for member in broken.plan() {
+        let failure = broken.out().join(member.hash).join("failure.json");
+        assert!(!failure.exists(), "an interruption counts as a failure");
+    }
+    assert_eq!(fs::read_dir(broken.temporary()).expect("a folder").count(), 0, "left behind");
     let (rows, numbers) = collected(&broken);
     assert_eq!((rows.len(), rows[0][0].as_str()), (25, "hash"));
     assert!(numbers.len() >= 24 * 15, "{} datasets", numbers.len());

@@ -113,16 +113,29 @@ impl Drop for Child {
     }
 }
 
-/// A folder of its own for the run's MPI session: jobs of Open MPI that share one get in each other's
-/// way as they start and end. It lies where paths are short, for sockets are made in it, and has the same
-/// name each time, so that what a killed run has left is removed by the next.
-fn session_folder(folder: &Path) -> io::Result<PathBuf> {
+/// Where a run's MPI keeps its session: jobs of Open MPI that share a folder get in each other's way as
+/// they start and end. It lies where paths are short, for sockets are made in it, and has the same name
+/// each time, so that what a killed sweep has left is found.
+fn session_of(folder: &Path) -> io::Result<PathBuf> {
     let folder = std::path::absolute(folder)?;
     let hash = xxh3_64(folder.as_os_str().as_encoded_bytes());
-    let session = std::env::temp_dir().join(format!("sobaya-{hash:016x}"));
+    Ok(std::env::temp_dir().join(format!("sobaya-{hash:016x}")))
+}
+
+fn session_folder(folder: &Path) -> io::Result<PathBuf> {
+    let session = session_of(folder)?;
     remove(&session);
     fs::create_dir(&session)?;
     Ok(session)
+}
+
+/// Removes what a sweep that was killed has left of the session of a run that came to its end.
+pub fn clear_session(folder: &Path) {
+    if let Ok(session) = session_of(folder)
+        && session.exists()
+    {
+        remove(&session);
+    }
 }
 
 fn remove(session: &Path) {

@@ -39,8 +39,14 @@ fn mpirun() -> Vec<String> {
     ["mpirun", "-n", RANKS].map(str::to_owned).to_vec()
 }
 
-/// A dotted key and the values that it takes.
-pub type Axis = (String, Vec<Value>);
+/// An axis of the grid: dotted keys that are set alike, and the values that they take.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// One key, or several that vary together.
+    pub keys: Vec<String>,
+    /// One or more values.
+    pub values: Vec<Value>,
+}
 
 /// A sweep file, read and checked as far as it goes without the configs.
 #[derive(Debug)]
@@ -83,6 +89,7 @@ impl SweepFile {
         }
         let grid = written.grid.into_iter().map(|(key, values)| axis(key, values));
         let grid = grid.collect::<Result<Vec<_>, _>>().map_err(|e| e.below("grid"))?;
+        check_distinct(&grid).map_err(|e| e.below("grid"))?;
         let entries = written.list.into_iter().enumerate();
         let mut list = entries
             .map(|(i, entry)| entry_of(entry, &grid).map_err(|e| e.below(&format!("list[{i}]"))))
@@ -135,9 +142,10 @@ fn check_key(key: &str) -> Result<(), KeyError> {
 }
 
 fn axis(key: String, values: Value) -> Result<Axis, KeyError> {
-    check_key(&key)?;
+    let keys: Vec<String> = key.split(',').map(|key| key.trim().to_owned()).collect();
+    keys.iter().try_for_each(|key| check_key(key))?;
     match values {
-        Value::Array(values) if !values.is_empty() => Ok((key, values)),
+        Value::Array(values) if !values.is_empty() => Ok(Axis { keys, values }),
         other => {
             let problem = format!("expected a list of one or more values, found {other}");
             Err(KeyError::value(&key, problem))
@@ -145,10 +153,19 @@ fn axis(key: String, values: Value) -> Result<Axis, KeyError> {
     }
 }
 
+fn check_distinct(grid: &[Axis]) -> Result<(), KeyError> {
+    let mut keys: Vec<&String> = grid.iter().flat_map(|axis| &axis.keys).collect();
+    keys.sort();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(KeyError::value(pair[0], "stands on two axes; remove one".into())),
+        None => Ok(()),
+    }
+}
+
 fn entry_of(entry: Map<String, Value>, grid: &[Axis]) -> Result<Vec<(String, Value)>, KeyError> {
     for key in entry.keys() {
         check_key(key)?;
-        if grid.iter().any(|(axis, _)| axis == key) {
+        if grid.iter().any(|axis| axis.keys.contains(key)) {
             return Err(KeyError::value(key, "stands in the grid, too; remove one".into()));
         }
     }

@@ -137,6 +137,7 @@ impl Sweep {
         child::hear_signals();
         let unfinished = self.unfinished()?;
         let finished = self.members.len() - unfinished.len();
+        self.clear_sessions();
         Runner::new(self, unfinished, limit).run()?;
         Ok(finished)
     }
@@ -154,6 +155,17 @@ impl Sweep {
             return Ok(());
         }
         Runner::new(self, vec![member], 1).run()
+    }
+
+    /// Takes away what an earlier call that was killed has left of members that were finished then; the
+    /// others' goes when they run.
+    fn clear_sessions(&self) {
+        for member in &self.members {
+            let folder = MemberFolder::new(&self.folder, member);
+            if !Lock::is_held(&folder.lock()) {
+                child::clear_session(folder.path());
+            }
+        }
     }
 
     /// Takes the folder and writes the plan to it.

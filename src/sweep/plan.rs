@@ -73,8 +73,8 @@ pub fn members(file: &SweepFile) -> Result<Vec<Member>, SweepError> {
             }
         }
     }
-    match file.grid.iter().find(|(key, _)| !used.contains(key)) {
-        Some((key, _)) => {
+    match file.grid.iter().flat_map(|axis| &axis.keys).find(|key| !used.contains(*key)) {
+        Some(key) => {
             let problem = unused.remove(key).unwrap_or_default();
             Err(SweepError::NobodyUses { key: key.clone(), problem })
         }
@@ -83,7 +83,7 @@ pub fn members(file: &SweepFile) -> Result<Vec<Member>, SweepError> {
 }
 
 fn check_size(file: &SweepFile) -> Result<(), SweepError> {
-    let lengths = file.grid.iter().map(|(_, values)| values.len());
+    let lengths = file.grid.iter().map(|axis| axis.values.len());
     let size = lengths.fold(file.list.len(), usize::saturating_mul);
     if size > MAX_COMBINATIONS {
         return Err(SweepError::TooMany { size, most: MAX_COMBINATIONS });
@@ -93,14 +93,14 @@ fn check_size(file: &SweepFile) -> Result<(), SweepError> {
 
 /// The choices of one value on each axis, the last axis varying fastest.
 fn combinations<'a>(grid: &'a [Axis]) -> impl Iterator<Item = Vec<(&'a str, &'a Value)>> {
-    let size: usize = grid.iter().map(|(_, values)| values.len()).product();
+    let size: usize = grid.iter().map(|axis| axis.values.len()).product();
     (0..size).map(move |mut rest| {
-        let choose = |(key, values): &'a Axis| {
+        let choose = |Axis { keys, values }: &'a Axis| {
             let value = &values[rest % values.len()];
             rest /= values.len();
-            (&key[..], value)
+            keys.iter().rev().map(move |key| (&key[..], value))
         };
-        let mut chosen: Vec<_> = grid.iter().rev().map(choose).collect();
+        let mut chosen: Vec<_> = grid.iter().rev().flat_map(choose).collect();
         chosen.reverse();
         chosen
     })
@@ -205,14 +205,15 @@ mod tests {
 
     #[test]
     fn the_last_axis_varies_fastest() {
-        let grid = [
-            ("a".to_owned(), vec![json!(1), json!(2)]),
-            ("b".to_owned(), vec![json!(3), json!(4)]),
-        ];
+        let axis = |keys: &[&str], values: [i64; 2]| Axis {
+            keys: keys.iter().map(|&key| key.to_owned()).collect(),
+            values: values.map(|v| json!(v)).to_vec(),
+        };
+        let grid = [axis(&["a"], [1, 2]), axis(&["b", "c"], [3, 4])];
         let all: Vec<Vec<i64>> = combinations(&grid)
             .map(|chosen| chosen.iter().map(|(_, value)| value.as_i64().unwrap()).collect())
             .collect();
-        assert_eq!(all, [[1, 3], [1, 4], [2, 3], [2, 4]]);
+        assert_eq!(all, [[1, 3, 3], [1, 4, 4], [2, 3, 3], [2, 4, 4]]);
         assert_eq!(combinations(&[]).count(), 1);
     }
 
