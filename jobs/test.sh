@@ -57,7 +57,8 @@ python_style() {
 own_problem() {
     local folder=examples/own-problem runs mine=${program%/*}/own-problem
     runs=$(mktemp -d) || return 1
-    cargo build --release --locked -p own-problem &&
+    # With the tests, whose build of the library it then shares.
+    cargo build --release --locked --workspace --bins --tests &&
         "$mine" check "$folder/ridge.json" --data "$folder" --gradients &&
         launch 2 "$mine" run "$folder/ridge.json" --set iterations=100 --data "$folder" --out "$runs/one" &&
         "$mine" sweep "$folder/sweep.json" --data "$folder" --out "$runs/sweep"

@@ -94,6 +94,6 @@ impl FullSample for RidgeLosses {
         aview_mut1(out).assign(&fit(&self.upper, y, 1.0).1);
     }
     fn hypergradient(&self, y: &[f64], z: &[f64], out: &mut [f64]) {
-        aview_mut1(out).assign(&(&self.exp_x * &aview1(y) * &aview1(z)));
+        aview_mut1(out).assign(&(&self.exp_x * &aview1(y) * aview1(z)));
     }
 }
