@@ -10,7 +10,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("comm", ""),
     ("compressors", "config key packet registry scalar simd vars"),
     ("config", "algorithms compressors data feedback net problems registry vars"),
-    ("data", "config key scalar"),
+    ("data", "config key product scalar"),
     ("error", "comm config data log net problems"),
     ("evaluate", "net problems scalar vars"),
     ("gradients", "key problems vars"),

@@ -1,24 +1,23 @@
-//! The idx format of MNIST and its relatives, raw or gzipped: big-endian
+//! The idx format of MNIST and its relatives, raw or compressed: big-endian
 //! `00 00 type dims`, one u32 per dimension, then the entries in row-major order.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
-use super::{DataError, DataProblem};
+use super::decompress::decompressed;
+use super::{DataError, DataProblem, MAX_FEATURES, Row};
 use crate::scalar::Scalar;
 
 const UNSIGNED_BYTE: u8 = 0x08;
+const SHORT: u8 = 0x0b;
+const INT: u8 = 0x0c;
 const FLOAT: u8 = 0x0d;
 const DOUBLE: u8 = 0x0e;
-/// No sample has more entries than this.
-const MAX_FEATURES: u64 = 1 << 24;
 
 /// An open idx file behind its header.
 pub struct Idx<'a> {
     file: PathBuf,
-    reader: Box<dyn Read + 'a>,
+    reader: Box<dyn BufRead + 'a>,
     /// What one entry along the first dimension is called in messages.
     what: &'static str,
     kind: u8,
@@ -29,10 +28,11 @@ pub struct Idx<'a> {
 }
 
 impl<'a> Idx<'a> {
-    /// Labels: one dimension of unsigned bytes.
+    /// Labels: one dimension of whole numbers.
     pub fn labels(file: &Path, bytes: impl BufRead + 'a) -> Result<Self, DataError> {
-        Self::open(file, bytes, "label", "labels (unsigned bytes, one dimension)", |kind, dims| {
-            kind == UNSIGNED_BYTE && dims == 1
+        let expected = "labels (unsigned bytes, shorts or ints, one dimension)";
+        Self::open(file, bytes, "label", expected, |kind, dims| {
+            [UNSIGNED_BYTE, SHORT, INT].contains(&kind) && dims == 1
         })
     }
 
@@ -46,17 +46,13 @@ impl<'a> Idx<'a> {
 
     fn open(
         file: &Path,
-        mut bytes: impl BufRead + 'a,
+        bytes: impl BufRead + 'a,
         what: &'static str,
         expected: &'static str,
         accept: impl Fn(u8, u8) -> bool,
     ) -> Result<Self, DataError> {
         let fail = |problem| DataError { file: file.to_owned(), problem };
-        let gzipped = bytes.fill_buf().map_err(|e| fail(e.into()))?.starts_with(&[0x1f, 0x8b]);
-        let mut reader: Box<dyn Read + 'a> = match gzipped {
-            true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(bytes))),
-            false => Box::new(bytes),
-        };
+        let mut reader = decompressed(bytes).map_err(|e| fail(e.into()))?;
         let mut word = || -> Result<[u8; 4], DataProblem> {
             let mut word = [0; 4];
             read_full(&mut reader, &mut word, "header word", 0, 0)?;
@@ -74,7 +70,7 @@ impl<'a> Idx<'a> {
             sizes.push(u64::from(u32::from_be_bytes(word().map_err(fail)?)));
         }
         let features = sizes[1..].iter().try_fold(1u64, |product, &size| {
-            product.checked_mul(size).filter(|&p| (1..=MAX_FEATURES).contains(&p))
+            product.checked_mul(size).filter(|&p| (1..=MAX_FEATURES as u64).contains(&p))
         });
         let features = features.ok_or_else(|| {
             let expected = format!("a product from 1 to {MAX_FEATURES}");
@@ -89,44 +85,58 @@ impl<'a> Idx<'a> {
         DataError { file: self.file.clone(), problem }
     }
 
-    /// All entries of a label file.
-    pub fn read_labels(mut self) -> Result<Vec<u8>, DataError> {
-        let mut labels = vec![];
-        let read = self.reader.by_ref().take(self.count).read_to_end(&mut labels);
-        read.map_err(|e| self.error(in_data(e, self.what, labels.len() as u64, self.count)))?;
-        if (labels.len() as u64) < self.count {
-            let (what, at) = (self.what, labels.len() as u64);
-            return Err(self.error(DataProblem::Truncated { what, at, count: self.count }));
-        }
-        self.expect_end()?;
-        Ok(labels)
-    }
-
-    /// Streams the samples; `place` says where to put sample i, or `None` to skip it. Bytes are
-    /// divided by 255, so that they lie in 0..=1; floats are taken as they are and must be finite.
-    pub fn read_images<'b, F: Scalar>(
-        mut self,
-        mut place: impl FnMut(usize) -> Option<&'b mut [F]>,
-    ) -> Result<(), DataError> {
-        let width = match self.kind {
-            FLOAT => 4,
+    fn width(&self) -> usize {
+        match self.kind {
+            SHORT => 2,
+            INT | FLOAT => 4,
             DOUBLE => 8,
             _ => 1,
-        };
-        let mut sample = vec![0; self.features * width];
+        }
+    }
+
+    /// Streams the labels of a label file.
+    pub fn read_labels(
+        mut self,
+        mut visit: impl FnMut(u64, f64) -> Result<(), DataProblem>,
+    ) -> Result<(), DataError> {
+        let mut bytes = [0; 4];
+        let (width, kind) = (self.width(), self.kind);
+        for i in 0..self.count {
+            let read = read_full(&mut self.reader, &mut bytes[..width], self.what, i, self.count);
+            let label = read.map(|()| match kind {
+                SHORT => i16::from_be_bytes([bytes[0], bytes[1]]).into(),
+                INT => i32::from_be_bytes(bytes).into(),
+                _ => bytes[0].into(),
+            });
+            label.and_then(|label| visit(i, label)).map_err(|problem| self.error(problem))?;
+        }
+        self.expect_end()
+    }
+
+    /// Streams the samples. Bytes are divided by 255, so that they lie in 0..=1; floats are taken as
+    /// they are and must be finite.
+    pub fn read_images<F: Scalar>(
+        mut self,
+        mut visit: impl FnMut(usize, Row<'_, F>),
+    ) -> Result<(), DataError> {
+        let mut sample = vec![0; self.features * self.width()];
         let unit: Vec<F> = (0..256).map(|v| F::lit(f64::from(v) / 255.0)).collect();
+        let columns: Vec<u32> = (0..self.features as u32).collect();
+        let mut values = vec![F::zero(); self.features];
         for i in 0..self.count {
             let read = read_full(&mut self.reader, &mut sample, self.what, i, self.count);
             read.map_err(|problem| self.error(problem))?;
-            let Some(row) = place(i as usize) else { continue };
             match self.kind {
-                FLOAT => fill(row, &sample, |b: [u8; 4]| F::lit(f32::from_be_bytes(b).into())),
-                DOUBLE => fill(row, &sample, |b: [u8; 8]| F::lit(f64::from_be_bytes(b))),
-                _ => fill(row, &sample, |[b]: [u8; 1]| unit[usize::from(b)]),
+                FLOAT => {
+                    fill(&mut values, &sample, |b: [u8; 4]| F::lit(f32::from_be_bytes(b).into()))
+                }
+                DOUBLE => fill(&mut values, &sample, |b: [u8; 8]| F::lit(f64::from_be_bytes(b))),
+                _ => fill(&mut values, &sample, |[b]: [u8; 1]| unit[usize::from(b)]),
             }
-            if let Some(entry) = row.iter().position(|v| !v.is_finite()) {
+            if let Some(entry) = values.iter().position(|v| !v.is_finite()) {
                 return Err(self.error(DataProblem::NotFinite { sample: i, entry }));
             }
+            visit(i as usize, Row { columns: &columns, values: &values });
         }
         self.expect_end()
     }
@@ -147,7 +157,7 @@ fn fill<F, const N: usize>(row: &mut [F], bytes: &[u8], convert: impl Fn([u8; N]
 }
 
 fn read_full(
-    reader: &mut dyn Read,
+    reader: &mut impl Read,
     bytes: &mut [u8],
     what: &'static str,
     at: u64,
@@ -177,8 +187,8 @@ mod tests {
     fn images(bytes: &[u8]) -> Result<Vec<f32>, DataError> {
         let idx = Idx::images(Path::new("f"), bytes)?;
         let mut out = vec![0.0; idx.count as usize * idx.features];
-        let mut rows: Vec<_> = out.chunks_mut(idx.features).map(Some).collect();
-        idx.read_images(|i| rows[i].take())?;
+        let mut rows = out.chunks_mut(idx.features);
+        idx.read_images(|_, row| rows.next().expect("count rows").copy_from_slice(row.values))?;
         Ok(out)
     }
 
@@ -190,6 +200,24 @@ mod tests {
         let mut floats = header(FLOAT, &[1, 2]);
         floats.extend([1.5f32, -2.0].iter().flat_map(|v| v.to_be_bytes()));
         assert_eq!(images(&floats).unwrap(), [1.5, -2.0]);
+    }
+
+    #[test]
+    fn labels_of_every_width_are_read() {
+        let labels = |kind: u8, bytes: &[u8]| {
+            let file = [header(kind, &[2]), bytes.to_vec()].concat();
+            let mut labels = vec![];
+            let idx = Idx::labels(Path::new("f"), &*file).unwrap();
+            idx.read_labels(|_, label| {
+                labels.push(label);
+                Ok(())
+            })
+            .unwrap();
+            labels
+        };
+        assert_eq!(labels(UNSIGNED_BYTE, &[3, 255]), [3.0, 255.0]);
+        assert_eq!(labels(SHORT, &[1, 0, 255, 255]), [256.0, -1.0]);
+        assert_eq!(labels(INT, &[0, 1, 0, 0, 0, 0, 0, 7]), [65536.0, 7.0]);
     }
 
     #[test]

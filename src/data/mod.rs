@@ -1,15 +1,40 @@
 //! Data sets: readers, the embedded subset, and the partition into one [`Shard`] per worker.
 
+mod classes;
+mod csr;
+mod dataset;
+mod decompress;
+mod features;
 mod idx;
+mod load;
 mod partition;
+mod sampler;
+mod scale;
 mod sets;
-mod shard;
+mod source;
+mod split;
+mod svmlight;
 
 use std::path::PathBuf;
 
+pub use csr::Csr;
+pub use dataset::{Dataset, Files, IdxFiles, SvmlightFiles};
+pub use features::{Chosen, Features, Row, Rows};
+pub use load::{LoadError, Loaded, Request, load};
 pub use partition::{Partition, PartitionError};
-pub use sets::{DATASETS, Dataset, Folder};
-pub use shard::{LoadError, Loaded, Request, Sampler, Shard, Split, load};
+pub use sampler::Sampler;
+pub use scale::Scale;
+pub use sets::{DATASETS, Folder, Named};
+pub use split::{Shard, Split};
+pub use svmlight::{Indices, read as read_svmlight};
+
+/// Class of a sample.
+pub type Label = u16;
+
+/// No data set has more classes.
+pub const MAX_CLASSES: usize = 1 << Label::BITS;
+/// No sample has more entries.
+pub const MAX_FEATURES: usize = 1 << 24;
 
 /// A data file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +64,14 @@ pub enum DataProblem {
     Count { what: &'static str, found: u64, expected: String },
     #[error("image {sample} holds a value that is not finite, at entry {entry}")]
     NotFinite { sample: u64, entry: usize },
-    #[error("label {label} of sample {sample} is not below the number of classes, {classes}")]
-    Label { label: u8, sample: u64, classes: usize },
+    #[error("label {label} of sample {sample} {problem}")]
+    Label { label: f64, sample: u64, problem: String },
+    #[error("line {line}, byte {byte}: {problem}")]
+    Line { line: u64, byte: usize, problem: String },
+    #[error("it holds no sample with features")]
+    Empty,
+    #[error("it has changed since it was first read; start again")]
+    Changed,
+    #[error("{samples} samples of {features} entries each do not fit memory as a dense matrix")]
+    Memory { samples: usize, features: usize },
 }

@@ -1,16 +1,13 @@
 //! The data sets by name: one embedded, the others in a folder of the user's.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::idx::Idx;
-use super::{DataError, DataProblem};
+use super::source::{DataFile, Idx, Limits, Source};
 
-/// Where data sets lie: FOLDER/NAME/FILE.
+/// Where data sets lie: those with a name as FOLDER/NAME/FILE, others where their paths say.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
 
@@ -20,12 +17,21 @@ impl Folder {
         let from_env = || std::env::var_os("SOBAYA_DATA").filter(|v| !v.is_empty());
         Self(given.or_else(|| from_env().map(PathBuf::from)).unwrap_or_else(|| "data".into()))
     }
+
+    /// A file of the user's: a path from the folder, or an absolute one.
+    pub(super) fn file(&self, path: &Path) -> DataFile {
+        let remedy = format!(
+            "give its path from the data folder {} (--data, SOBAYA_DATA), or an absolute one",
+            self.0.display()
+        );
+        DataFile { path: self.0.join(path), embedded: None, or_gzipped: false, remedy }
+    }
 }
 
 /// A classification data set of images with a training and a test part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Dataset {
+pub enum Named {
     /// 6,000 training and 1,000 test images of MNIST, embedded in the program.
     MnistSmall,
     /// MNIST: 60,000 training and 10,000 test images.
@@ -53,18 +59,8 @@ pub const DATASETS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// What the samples of every known data set have at most; a file that says more is damaged.
-pub const MOST_FEATURES: usize = 28 * 28;
-/// As [`MOST_FEATURES`].
-pub const MOST_CLASSES: usize = 10;
-
-/// Which of a data set's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Part {
-    Train,
-    Test,
-}
+/// What every data set with a name has at most; a file that says more is damaged.
+const LIMITS: Limits = Limits { features: 28 * 28, classes: Some(10) };
 
 macro_rules! embedded {
     ($name:literal) => {
@@ -72,59 +68,49 @@ macro_rules! embedded {
     };
 }
 
-impl Dataset {
+impl Named {
     /// Name in the config.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         DATASETS[self as usize].0
     }
 
-    /// Opens a part's samples.
-    pub fn images(self, part: Part, folder: &Folder) -> Result<Idx<'static>, DataError> {
-        let (file, bytes) = self.open(part, true, folder)?;
-        Idx::images(&file, bytes)
+    /// The training samples.
+    pub fn train(self, folder: &Folder) -> Source {
+        self.source(folder, "train", |file| match file {
+            "images" => embedded!("train-images-idx3-ubyte"),
+            _ => embedded!("train-labels-idx1-ubyte"),
+        })
     }
 
-    /// Reads a part's labels, from the file that is returned with them.
-    pub fn labels(self, part: Part, folder: &Folder) -> Result<(PathBuf, Vec<u8>), DataError> {
-        let (file, bytes) = self.open(part, false, folder)?;
-        let labels = Idx::labels(&file, bytes)?.read_labels()?;
-        Ok((file, labels))
+    /// The test samples.
+    pub fn test(self, folder: &Folder) -> Source {
+        self.source(folder, "t10k", |file| match file {
+            "images" => embedded!("t10k-images-idx3-ubyte"),
+            _ => embedded!("t10k-labels-idx1-ubyte"),
+        })
     }
 
-    fn open(
+    fn source(
         self,
-        part: Part,
-        images: bool,
         folder: &Folder,
-    ) -> Result<(PathBuf, Box<dyn BufRead>), DataError> {
-        if self == Self::MnistSmall {
-            let (name, bytes): (_, &'static [u8]) = match (part, images) {
-                (Part::Train, true) => embedded!("train-images-idx3-ubyte"),
-                (Part::Train, false) => embedded!("train-labels-idx1-ubyte"),
-                (Part::Test, true) => embedded!("t10k-images-idx3-ubyte"),
-                (Part::Test, false) => embedded!("t10k-labels-idx1-ubyte"),
-            };
-            return Ok((Path::new("mnist-small (embedded)").join(name), Box::new(bytes)));
-        }
-        let prefix = if part == Part::Train { "train" } else { "t10k" };
-        let suffix = if images { "images-idx3-ubyte" } else { "labels-idx1-ubyte" };
-        let raw = folder.0.join(self.name()).join(format!("{prefix}-{suffix}"));
-        let gzipped = raw.with_file_name(format!("{prefix}-{suffix}.gz"));
-        for file in [&raw, &gzipped] {
-            match File::open(file) {
-                Ok(open) => {
-                    return Ok((file.clone(), Box::new(BufReader::with_capacity(1 << 16, open))));
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(DataError { file: file.clone(), problem: e.into() }),
+        part: &str,
+        embedded: fn(&str) -> (&'static str, &'static [u8]),
+    ) -> Source {
+        let [images, labels] = [("images", "idx3"), ("labels", "idx1")].map(|(file, format)| {
+            if self == Self::MnistSmall {
+                let (name, bytes) = embedded(file);
+                let path = Path::new("mnist-small (embedded)").join(name);
+                return DataFile { path, embedded: Some(bytes), or_gzipped: false, remedy: String::new() };
             }
-        }
-        let remedy = format!(
-            "nor with .gz; fill the folder by `bash jobs/get-data.sh {} {}`, or name another with \
-             --data or SOBAYA_DATA",
-            self.name(),
-            folder.0.display()
-        );
-        Err(DataError { file: raw, problem: DataProblem::NotFound { remedy } })
+            let path = folder.0.join(self.name()).join(format!("{part}-{file}-{format}-ubyte"));
+            let remedy = format!(
+                "nor with .gz; fill the folder by `bash jobs/get-data.sh {} {}`, or name another with \
+                 --data or SOBAYA_DATA",
+                self.name(),
+                folder.0.display()
+            );
+            DataFile { path, embedded: None, or_gzipped: true, remedy }
+        });
+        Source::Idx(Idx { images, labels, limits: LIMITS })
     }
 }

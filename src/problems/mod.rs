@@ -204,6 +204,7 @@ impl From<KeyError> for ProblemError {
 impl From<crate::data::LoadError> for ProblemError {
     fn from(error: crate::data::LoadError) -> Self {
         match error {
+            crate::data::LoadError::Key(e) => e.into(),
             crate::data::LoadError::Data(e) => Self::Data(e),
             crate::data::LoadError::Partition(e) => Self::Partition(e),
         }

@@ -6,7 +6,7 @@ use std::ops::{Add, Mul};
 use ndarray::{Array2, ArrayView1};
 
 use sobaya::config::Share;
-use sobaya::data::{Dataset, Request, Sampler, Split, load};
+use sobaya::data::{Dataset, Features, Label, Named, Request, Sampler, Scale, Split, load};
 use sobaya::key::Stream;
 use sobaya::problems::{Draw, Losses};
 use sobaya::vars::{Block, Vars};
@@ -92,12 +92,14 @@ impl Batch {
     /// What `draw` names for a worker of `workers`, with the (lower, upper) sizes of the batches.
     pub fn draw(draw: Draw, workers: usize, [lower, upper]: [usize; 2]) -> Self {
         let loaded = load::<f64>(&Request {
-            dataset: Dataset::MnistSmall,
+            dataset: &Dataset::Named(Named::MnistSmall),
             folder: &super::folder(),
             partition: &super::uneven(),
             workers,
             hosted: draw.worker..draw.worker + 1,
             validation: Share::constant(0.2),
+            samples: None,
+            scale: Scale::None,
             seed: draw.seed,
         });
         let loaded = loaded.expect("the embedded data set loads");
@@ -105,7 +107,7 @@ impl Batch {
             let mut features = Array2::zeros((samples, loaded.features));
             let mut labels = vec![0; samples];
             Sampler::Uniform.gather(split, draw.key(stream), features.view_mut(), &mut labels);
-            Split { features, labels }
+            Split { features: Features::Dense(features), labels }
         };
         let shard = &loaded.shards[0];
         Self {
@@ -126,7 +128,9 @@ struct Model<'a> {
 impl Model<'_> {
     /// Mean cross-entropy over a split.
     fn loss(&self, split: &Split<f64>, x: &[HyperDual], y: &[HyperDual]) -> HyperDual {
-        let rows = split.features.rows().into_iter().zip(&split.labels);
+        let mut room = vec![];
+        let samples = split.features.dense(0..split.len(), &mut room);
+        let rows = samples.rows().into_iter().zip(&split.labels);
         let sum = rows.fold(ZERO, |sum, (row, &label)| sum + self.sample(row, label, x, y));
         1.0 / split.len() as f64 * sum
     }
@@ -134,7 +138,7 @@ impl Model<'_> {
     fn sample(
         &self,
         sample: ArrayView1<f64>,
-        label: u8,
+        label: Label,
         mut x: &[HyperDual],
         y: &[HyperDual],
     ) -> HyperDual {

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::backbone::{Backbone, Buffers};
 use super::head::Head;
-use crate::data::{Sampler, Shard};
+use crate::data::{Label, Sampler, Shard};
 use crate::key::Stream;
 use crate::problems::Draw;
 use crate::scalar::Scalar;
@@ -14,7 +14,7 @@ pub struct Batch<F> {
     pub lower: usize,
     /// For samples that are gathered [rows x features].
     pub room: Array2<F>,
-    pub labels: Vec<u8>,
+    pub labels: Vec<Label>,
     pub layers: Buffers<F>,
     /// [Y | Z], then [Z | Y] [width + 1 x 2 classes].
     pub heads: Array2<F>,
@@ -48,7 +48,7 @@ pub enum Input<'a, F> {
 }
 
 impl<'a, F: Scalar> Input<'a, F> {
-    /// Draws the batches and writes their labels. Slices may stay in place; other samples are copied
+    /// Draws the batches and writes their labels. Dense slices may stay in place; other samples are copied
     /// to the first rows of `room`. Without upper-level labels there is no upper-level batch.
     pub fn draw(
         sampler: Sampler,
@@ -56,10 +56,10 @@ impl<'a, F: Scalar> Input<'a, F> {
         shard: &'a Shard<F>,
         draw: Draw,
         room: &'a mut Array2<F>,
-        (lower_labels, upper_labels): (&mut [u8], &mut [u8]),
+        (lower_labels, upper_labels): (&mut [Label], &mut [Label]),
     ) -> Self {
         let [lower_key, upper_key] = [Stream::BatchLower, Stream::BatchUpper].map(|s| draw.key(s));
-        if in_place {
+        if in_place && !shard.lower.features.is_sparse() {
             return Self::Apart([
                 Sampler::slice(&shard.lower, lower_key, lower_labels),
                 Sampler::slice(&shard.upper, upper_key, upper_labels),

@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use super::backbone::{Backbone, Buffers};
 use super::head::{self, Head};
 use super::{CHUNK, FullSample, Shard, Split};
+use crate::data::Label;
 use crate::product::product;
 use crate::scalar::Scalar;
 use crate::vars::add_scaled;
@@ -34,10 +35,12 @@ impl<'a, F: Scalar> Full<'a, F> {
         let mut buffers = backbone.buffers(CHUNK);
         let mut represent = |split: &Split<F>| {
             let mut out = Array2::zeros((split.len(), head.width));
-            for ((features, labels), mut out) in
+            let mut room = vec![];
+            for ((rows, labels), mut out) in
                 split.chunks(CHUNK).zip(out.axis_chunks_iter_mut(Axis(0), CHUNK))
             {
-                backbone.forward(x, &[features.mapv(F::wide).view()], &mut buffers);
+                let features = split.features.dense(rows, &mut room).mapv(F::wide);
+                backbone.forward(x, &[features.view()], &mut buffers);
                 out.assign(&buffers.representation(labels.len()));
             }
             out
@@ -71,7 +74,7 @@ impl<'a, F: Scalar> Full<'a, F> {
     fn residuals(
         &self,
         representation: ArrayView2<f64>,
-        labels: &[u8],
+        labels: &[Label],
         y: &[f64],
         samples: usize,
     ) -> Array2<f64> {
@@ -113,11 +116,12 @@ impl<'a, F: Scalar> Full<'a, F> {
         &self,
         split: &Split<F>,
         out: &mut [f64],
-        signal: impl Fn(ArrayView2<f64>, &[u8], ArrayViewMut2<f64>),
+        signal: impl Fn(ArrayView2<f64>, &[Label], ArrayViewMut2<f64>),
     ) {
         let mut buffers = self.buffers.borrow_mut();
-        for (features, labels) in split.chunks(CHUNK) {
-            let features = features.mapv(F::wide);
+        let mut room = vec![];
+        for (rows, labels) in split.chunks(CHUNK) {
+            let features = split.features.dense(rows, &mut room).mapv(F::wide);
             self.backbone.forward(self.x, &[features.view()], &mut buffers);
             let (representation, chunk_signal) = buffers.representation_and_signal(labels.len());
             signal(representation, labels, chunk_signal);

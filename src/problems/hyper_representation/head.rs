@@ -11,6 +11,7 @@
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
+use crate::data::Label;
 use crate::product::product;
 use crate::scalar::Scalar;
 
@@ -72,7 +73,7 @@ pub fn softmax<F: Scalar>(scores: &mut [F]) -> F {
 }
 
 /// p -> p - onehot(label), the derivative of the cross-entropy with respect to the scores.
-pub fn residual<F: Scalar>(probabilities: &mut [F], label: u8) {
+pub fn residual<F: Scalar>(probabilities: &mut [F], label: Label) {
     probabilities[usize::from(label)] -= F::one();
 }
 

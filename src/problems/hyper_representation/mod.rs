@@ -35,7 +35,7 @@ use super::{
     ProblemKind,
 };
 use crate::config::{Count, KeyError, Positive, Share};
-use crate::data::{Dataset, Loaded, Request, Sampler, Shard, Split, load};
+use crate::data::{Dataset, Features, Label, Loaded, Request, Sampler, Scale, Shard, Split, load};
 use crate::key::{Key, Stream};
 use crate::product::product;
 use crate::registry::Kind;
@@ -58,6 +58,12 @@ const MAX_BATCH: usize = 1_000_000;
 #[serde(deny_unknown_fields)]
 pub struct HyperRepresentation {
     dataset: Dataset,
+    /// A random subset of so many training samples, instead of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    samples: Option<Count>,
+    /// How features are scaled.
+    #[serde(default)]
+    scale: Scale,
     /// Widths of the hidden layers; the last one is the representation.
     #[serde(default = "default_hidden")]
     hidden: Vec<Count>,
@@ -122,12 +128,14 @@ impl ProblemKind for HyperRepresentation {
     ) -> Result<Box<dyn Problem<F>>, ProblemError> {
         let default = Default::default();
         let loaded = load::<F>(&Request {
-            dataset: self.dataset,
+            dataset: &self.dataset,
             folder: context.folder,
             partition: context.partition.unwrap_or(&default),
             workers: context.workers,
             hosted: context.hosted.clone(),
             validation: self.validation_fraction,
+            samples: self.samples,
+            scale: self.scale,
             seed: context.seed,
         })?;
         Ok(Box::new(self.rank(loaded, context.hosted.start, context.seed)?))
@@ -147,16 +155,17 @@ pub fn synthetic<F: Scalar>(
     let mut normal = || -> f32 { StandardNormal.sample(&mut rng) };
     let prototypes = Array2::from_shape_simple_fn((classes, features), &mut normal);
     let mut split = |samples: usize| {
-        let labels: Vec<u8> = (0..samples).map(|i| (i * 7 % classes) as u8).collect();
+        let labels: Vec<Label> = (0..samples).map(|i| (i * 7 % classes) as Label).collect();
         let features = Array2::from_shape_fn((samples, features), |(i, j)| {
             let mean = 0.5 * prototypes[(usize::from(labels[i]), j)];
             F::lit((mean + normal()).into())
         });
-        Split { features, labels }
+        Split { features: Features::Dense(features), labels }
     };
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
-    let loaded = Loaded { shards: vec![shard], sizes, features, classes };
+    let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
+    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, classes };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 
@@ -187,6 +196,8 @@ impl HyperRepresentation {
             first,
             shards: loaded.shards,
             sizes: loaded.sizes,
+            sample_bytes: loaded.bytes,
+            samples_room: vec![],
             backbone,
             head,
         })
@@ -212,7 +223,7 @@ impl HyperRepresentation {
 
 /// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
 /// into M; returns the mean cross-entropies.
-fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[u8], lower: usize) -> Losses {
+fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[Label], lower: usize) -> Losses {
     let upper = labels.len() - lower;
     let classes = m.ncols() / 2;
     let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
@@ -247,11 +258,15 @@ struct Rank<F> {
     first: usize,
     shards: Vec<Shard<F>>,
     sizes: Vec<[usize; 3]>,
+    /// Bytes of every worker's samples.
+    sample_bytes: Vec<usize>,
     batch: Batch<F>,
     batch_rows: usize,
     /// For evaluations.
     chunk: Buffers<F>,
     scores: Array2<F>,
+    /// A chunk of sparse samples, written out.
+    samples_room: Vec<F>,
 }
 
 impl<F: Scalar> Rank<F> {
@@ -262,7 +277,8 @@ impl<F: Scalar> Rank<F> {
         let weights = ArrayView2::from_shape((self.head.width + 1, self.head.classes), at.y())
             .expect("y has the head's shape");
         let (mut loss, mut correct) = (0.0, 0.0);
-        for (features, labels) in split.chunks(CHUNK) {
+        for (rows, labels) in split.chunks(CHUNK) {
+            let features = split.features.dense(rows, &mut self.samples_room);
             self.backbone.forward(at.x(), &[features], &mut self.chunk);
             let mut scores = self.scores.slice_mut(s![..labels.len(), ..]);
             self.head.scores(self.chunk.representation(labels.len()), weights, scores.view_mut());
@@ -401,12 +417,12 @@ impl<F: Scalar> Problem<F> for Rank<F> {
 
     fn footprint(&self, workers: Range<usize>) -> usize {
         let features = self.backbone.widths[0];
+        let samples: usize = self.sample_bytes[workers].iter().sum();
         let layers: usize = self.backbone.widths[1..].iter().sum();
-        let samples: usize = self.sizes[workers].iter().flatten().sum();
         let rows = self.batch_rows;
         let heads = 2 * (self.head.width + 1) * 2 * self.head.classes;
         let batch = rows * (features + 2 * layers + 2 * self.head.classes) + heads;
         let chunk = CHUNK * (2 * layers + self.head.classes);
-        samples * (features * F::BYTES + 1) + (batch + chunk) * F::BYTES
+        samples + (batch + chunk) * F::BYTES
     }
 }
