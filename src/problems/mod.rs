@@ -3,8 +3,11 @@
 //! To add one: implement [`Problem`] and [`ProblemKind`], add it to [`registry`]. The contract tests
 //! (`tests/problems.rs`) then ask for an example and compare its directions with finite differences.
 
+mod batches;
 mod hyper_representation;
 mod quadratic;
+mod regularization_selection;
+mod softmax;
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -141,6 +144,7 @@ pub trait FullSample {
 }
 
 pub use hyper_representation::synthetic as synthetic_hyper_representation;
+pub use regularization_selection::synthetic as synthetic_regularization_selection;
 
 /// The family of problems.
 pub struct Problems;
@@ -260,6 +264,7 @@ pub fn built_in() -> Registry<Problems> {
     Registry(vec![
         entry::<hyper_representation::HyperRepresentation>(),
         entry::<quadratic::Quadratic>(),
+        entry::<regularization_selection::RegularizationSelection>(),
     ])
 }
 

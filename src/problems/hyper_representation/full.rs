@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::backbone::{Backbone, Buffers};
-use super::head::{self, Head};
+use super::head::Head;
 use super::{CHUNK, FullSample, Shard, Split};
 use crate::data::Label;
+use crate::problems::softmax;
 use crate::product::product;
 use crate::scalar::Scalar;
 use crate::vars::add_scaled;
@@ -65,7 +66,7 @@ impl<'a, F: Scalar> Full<'a, F> {
     fn probabilities(&self, representation: ArrayView2<f64>, y: &[f64]) -> Array2<f64> {
         let mut p = self.scores(representation, y);
         for row in p.rows_mut() {
-            head::softmax(row.into_slice().expect("rows are contiguous"));
+            softmax::softmax(row.into_slice().expect("rows are contiguous"));
         }
         p
     }
@@ -80,7 +81,7 @@ impl<'a, F: Scalar> Full<'a, F> {
     ) -> Array2<f64> {
         let mut p = self.probabilities(representation, y);
         for (row, &label) in p.rows_mut().into_iter().zip(labels) {
-            head::residual(row.into_slice().expect("rows are contiguous"), label);
+            softmax::residual(row.into_slice().expect("rows are contiguous"), label);
         }
         p / samples as f64
     }
@@ -97,7 +98,7 @@ impl<'a, F: Scalar> Full<'a, F> {
         let mut s = self.scores(representation, z);
         for (s, p) in s.rows_mut().into_iter().zip(p.rows()) {
             let s = s.into_slice().expect("rows are contiguous");
-            head::softmax_derivative(p.to_slice().expect("rows are contiguous"), s);
+            softmax::softmax_derivative(p.to_slice().expect("rows are contiguous"), s);
         }
         s / samples as f64
     }

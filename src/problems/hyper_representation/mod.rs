@@ -30,9 +30,10 @@ use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::batches::Batches;
 use super::{
     Draw, FullSample, LocalMetrics, Losses, Problem, ProblemContext, ProblemError, ProblemFacts,
-    ProblemKind,
+    ProblemKind, softmax,
 };
 use crate::config::{Count, KeyError, Positive, Share};
 use crate::data::{Dataset, Features, Label, Loaded, Request, Sampler, Scale, Shard, Split, load};
@@ -50,8 +51,6 @@ const CHUNK: usize = 512;
 /// From this width of the first layer on, slices are copied into one matrix: two products with its
 /// weights cost more than the copy.
 const STACK_FROM: usize = 256;
-/// No mini-batch has more samples.
-const MAX_BATCH: usize = 1_000_000;
 
 /// Parameters of hyper-representation.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -109,13 +108,7 @@ impl Kind for HyperRepresentation {
             let problem = "at least one hidden layer is needed, such as [200]".into();
             return Err(KeyError::value("hidden", problem));
         }
-        for (key, batch) in [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)] {
-            if batch.get() > MAX_BATCH {
-                let problem = format!("must be at most {MAX_BATCH}, found {}", batch.get());
-                return Err(KeyError::value(key, problem));
-            }
-        }
-        Ok(())
+        self.batches().check()
     }
 }
 
@@ -165,18 +158,22 @@ pub fn synthetic<F: Scalar>(
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
     let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
-    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, classes };
+    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, dense: true, classes };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 
 impl HyperRepresentation {
+    fn batches(&self) -> Batches {
+        Batches { lower: self.batch_lower, upper: self.batch_upper, sampler: self.sampler }
+    }
+
     fn rank<F: Scalar>(
         &self,
         loaded: Loaded<F>,
         first: usize,
         seed: u64,
     ) -> Result<Rank<F>, KeyError> {
-        self.check_slices(&loaded.sizes)?;
+        self.batches().check_slices(&loaded.sizes)?;
         let mut widths = vec![loaded.features];
         widths.extend(self.hidden.iter().map(|h| h.get()));
         let backbone = Backbone { widths, activation: self.activation };
@@ -202,23 +199,6 @@ impl HyperRepresentation {
             head,
         })
     }
-
-    /// A slice cannot be longer than what it is cut from.
-    fn check_slices(&self, sizes: &[[usize; 3]]) -> Result<(), KeyError> {
-        let batches = [("batch_lower", self.batch_lower), ("batch_upper", self.batch_upper)];
-        for (level, (key, batch)) in batches.into_iter().enumerate() {
-            let smallest = sizes.iter().map(|sizes| sizes[level]).min().unwrap_or(usize::MAX);
-            if self.sampler == Sampler::Slice && batch.get() > smallest {
-                let problem = format!(
-                    "the slice sampler cannot cut {} samples from a worker's {smallest}; use a \
-                     smaller batch or \"sampler\": \"uniform\"",
-                    batch.get()
-                );
-                return Err(KeyError::value(key, problem));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
@@ -233,15 +213,15 @@ fn scores_to_m<F: Scalar>(mut m: ArrayViewMut2<'_, F>, labels: &[Label], lower: 
         let row = row.into_slice().expect("rows are contiguous");
         let (y_part, z_part) = row.split_at_mut(classes);
         let score = y_part[usize::from(label)];
-        let loss = (head::softmax(y_part) - score).wide();
+        let loss = (softmax::softmax(y_part) - score).wide();
         if i < lower {
             lower_loss += loss;
-            head::softmax_derivative(y_part, z_part);
-            head::residual(y_part, label);
+            softmax::softmax_derivative(y_part, z_part);
+            softmax::residual(y_part, label);
             row.iter_mut().for_each(|v| *v *= lower_scale);
         } else {
             upper_loss += loss;
-            head::residual(y_part, label);
+            softmax::residual(y_part, label);
             z_part.iter_mut().zip(&*y_part).for_each(|(z, &y)| *z = y * upper_scale);
             y_part.fill(F::zero());
         }
@@ -284,11 +264,11 @@ impl<F: Scalar> Rank<F> {
             self.head.scores(self.chunk.representation(labels.len()), weights, scores.view_mut());
             for (mut row, &label) in scores.rows_mut().into_iter().zip(labels) {
                 let row = row.as_slice_mut().expect("rows are contiguous");
-                if head::argmax(row) == usize::from(label) {
+                if softmax::argmax(row) == usize::from(label) {
                     correct += 1.0;
                 }
                 let score = row[usize::from(label)];
-                loss += (head::softmax(row) - score).wide();
+                loss += (softmax::softmax(row) - score).wide();
             }
         }
         (loss, correct)

@@ -1,0 +1,202 @@
+//! Mini-batches of dense samples of two classes: 16 samples side by side, feature by feature.
+//!
+//! A tile holds 16 samples c = b a, [rows of y x 16], so that margins c'y and c'z are sums of whole
+//! vectors, and a slice of the samples is a few tiles one behind the other of which the first and
+//! the last count in part. Derivatives are summed in 16 lanes, then over these: the same bits on all
+//! processors.
+
+use super::loss::{BLOCK, LANES, Sum, sign};
+use super::model::Model;
+use crate::data::{Features, Sampler, Split};
+use crate::key::Key;
+use crate::scalar::Scalar;
+use crate::simd::vectorized;
+
+/// One number of each of 16 samples.
+type Lanes<F> = [F; LANES];
+
+/// Samples in tiles.
+pub struct Tiles<F> {
+    /// [tiles x rows of y].
+    data: Vec<Lanes<F>>,
+    rows: usize,
+}
+
+impl<F: Scalar> Tiles<F> {
+    /// Room for samples.
+    pub fn zeros(model: Model, samples: usize) -> Self {
+        let rows = model.rows();
+        Self { data: vec![[F::zero(); LANES]; samples.div_ceil(LANES) * rows], rows }
+    }
+
+    /// Entries that [`Tiles::zeros`] makes.
+    pub fn entries(model: Model, samples: usize) -> usize {
+        samples.next_multiple_of(LANES) * model.rows()
+    }
+
+    /// All of these samples.
+    pub fn of(model: Model, split: &Split<F>) -> Self {
+        let mut tiles = Self::zeros(model, split.len());
+        for i in 0..split.len() {
+            tiles.set(i, split, i);
+        }
+        tiles
+    }
+
+    /// Writes sample `i` of `split` to place `to`.
+    fn set(&mut self, to: usize, split: &Split<F>, i: usize) {
+        let Features::Dense(array) = &split.features else { panic!("samples that are dense") };
+        let b = sign::<F>(split.labels[i]);
+        let tile = &mut self.data[to / LANES * self.rows..][..self.rows];
+        let row = array.row(i);
+        let entries = row.iter().copied().chain(std::iter::repeat(F::one()));
+        tile.iter_mut().zip(entries).for_each(|(lanes, a)| lanes[to % LANES] = b * a);
+    }
+}
+
+/// Room for one level's batch.
+pub struct Batch<F> {
+    indices: Vec<u32>,
+    /// Samples that are not consecutive.
+    gathered: Tiles<F>,
+    gradient: Vec<Lanes<F>>,
+    second: Vec<Lanes<F>>,
+}
+
+impl<F: Scalar> Batch<F> {
+    pub fn new(model: Model, samples: usize, sampler: Sampler) -> Self {
+        let gathered = if sampler == Sampler::Slice { 0 } else { samples };
+        Self {
+            indices: vec![0; samples],
+            gathered: Tiles::zeros(model, gathered),
+            gradient: vec![[F::zero(); LANES]; model.rows()],
+            second: vec![[F::zero(); LANES]; model.rows()],
+        }
+    }
+
+    /// As [`super::rows::Batch::add`]. `tiles` are those of the whole split if slices are drawn.
+    pub fn add(
+        &mut self,
+        tiles: &Tiles<F>,
+        (split, sampler, key): (&Split<F>, Sampler, Key),
+        [y, z]: [&[F]; 2],
+        gradient: Option<&mut [F]>,
+        second: Option<&mut [F]>,
+    ) -> f64 {
+        let samples = self.indices.len();
+        sampler.indices(split.len(), key, &mut self.indices);
+        let (tiles, from) = match sampler {
+            Sampler::Slice => (tiles, self.indices[0] as usize),
+            Sampler::Uniform => {
+                for (to, &i) in self.indices.iter().enumerate() {
+                    self.gathered.set(to, split, i as usize);
+                }
+                (&self.gathered, 0)
+            }
+        };
+        let slice = Slice { tiles, from, to: from + samples, scale: F::lit(1.0 / samples as f64) };
+        let [of_gradient, of_second] = [&mut self.gradient, &mut self.second];
+        let loss = vectorized(
+            #[inline(always)]
+            || {
+                let loss = match second.is_some() {
+                    true => slice.add::<true>(y, z, of_gradient, of_second),
+                    false => slice.add::<false>(y, z, of_gradient, of_second),
+                };
+                if let Some(out) = gradient {
+                    add_lanes(out, of_gradient);
+                }
+                if let Some(out) = second {
+                    add_lanes(out, of_second);
+                }
+                loss
+            },
+        );
+        loss / samples as f64
+    }
+}
+
+/// Some consecutive samples.
+struct Slice<'t, F> {
+    tiles: &'t Tiles<F>,
+    from: usize,
+    to: usize,
+    /// Of the derivatives.
+    scale: F,
+}
+
+impl<F: Scalar> Slice<'_, F> {
+    /// Writes the lanes of the gradient at y and, if SECOND, of the second derivative along z;
+    /// returns the sum of the losses.
+    #[inline(always)]
+    fn add<const SECOND: bool>(
+        &self,
+        y: &[F],
+        z: &[F],
+        gradient: &mut [Lanes<F>],
+        second: &mut [Lanes<F>],
+    ) -> f64 {
+        let (rows, mut first) = (self.tiles.rows, self.from / LANES);
+        let last = self.to.div_ceil(LANES);
+        gradient.fill([F::zero(); LANES]);
+        second.fill([F::zero(); LANES]);
+        let mut total = 0.0;
+        for block in self.tiles.data[first * rows..last * rows].chunks(BLOCK * rows) {
+            let mut sum = Sum::new();
+            let (mut r, mut dr) = ([[F::zero(); LANES]; BLOCK], [[F::zero(); LANES]; BLOCK]);
+            for ((tile, r), dr) in block.chunks_exact(rows).zip(&mut r).zip(&mut dr) {
+                let [m, dm] = margins::<F, SECOND>(tile, y, z);
+                let at = first * LANES;
+                let (p, q) = sum.add(&m, self.from.saturating_sub(at), self.to - at);
+                for i in 0..LANES {
+                    r[i] = -p[i] * self.scale;
+                    dr[i] = q[i] * dm[i] * self.scale;
+                }
+                first += 1;
+            }
+            for (j, (gradient, second)) in gradient.iter_mut().zip(&mut *second).enumerate() {
+                let (mut g, mut s) = (*gradient, *second);
+                for ((tile, r), dr) in block.chunks_exact(rows).zip(&r).zip(&dr) {
+                    for i in 0..LANES {
+                        g[i] += tile[j][i] * r[i];
+                        if SECOND {
+                            s[i] += tile[j][i] * dr[i];
+                        }
+                    }
+                }
+                (*gradient, *second) = (g, s);
+            }
+            total += sum.value();
+        }
+        total
+    }
+}
+
+/// c'y and, if SECOND, c'z of each sample of a tile.
+#[inline(always)]
+fn margins<F: Scalar, const SECOND: bool>(tile: &[Lanes<F>], y: &[F], z: &[F]) -> [Lanes<F>; 2] {
+    let (mut m, mut dm) = ([F::zero(); LANES], [F::zero(); LANES]);
+    for ((lanes, &y), &z) in tile.iter().zip(y).zip(z) {
+        for i in 0..LANES {
+            m[i] += lanes[i] * y;
+            if SECOND {
+                dm[i] += lanes[i] * z;
+            }
+        }
+    }
+    [m, dm]
+}
+
+/// v_j += the sum of lanes j, in a fixed order.
+#[inline(always)]
+fn add_lanes<F: Scalar>(v: &mut [F], lanes: &[Lanes<F>]) {
+    for (v, lanes) in v.iter_mut().zip(lanes) {
+        let mut sums = *lanes;
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                sums[i] += sums[i + half];
+            }
+        }
+        *v += sums[0];
+    }
+}
