@@ -187,16 +187,23 @@ fn margins<F: Scalar, const SECOND: bool>(tile: &[Lanes<F>], y: &[F], z: &[F]) -
     [m, dm]
 }
 
-/// v_j += the sum of lanes j, in a fixed order.
+/// v_j += the sum of lanes j.
 #[inline(always)]
 fn add_lanes<F: Scalar>(v: &mut [F], lanes: &[Lanes<F>]) {
     for (v, lanes) in v.iter_mut().zip(lanes) {
-        let mut sums = *lanes;
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                sums[i] += sums[i + half];
-            }
-        }
-        *v += sums[0];
+        *v += total(lanes);
     }
+}
+
+/// The sum of 16 numbers, in halves: an order that vector instructions follow.
+#[inline(always)]
+fn total<F: Scalar>(v: &Lanes<F>) -> F {
+    let (mut eight, mut four) = ([F::zero(); 8], [F::zero(); 4]);
+    for i in 0..8 {
+        eight[i] = v[i] + v[i + 8];
+    }
+    for i in 0..4 {
+        four[i] = eight[i] + eight[i + 4];
+    }
+    (four[0] + four[2]) + (four[1] + four[3])
 }
