@@ -1,10 +1,12 @@
 //! One config gives the same bits on any number of ranks, as threads or over MPI.
 
+mod common;
 mod process;
 
 use std::fs;
 use std::path::Path;
 
+use common::regularization_examples;
 use process::{attribute, finish, log, mnist_small, mpirun, on_mpi, on_threads, plan, quadratic};
 use process::{relaunch, role, sobaya, summary, text, write};
 use serde_json::{Value, json};
@@ -119,7 +121,7 @@ fn alike() -> Vec<Vec<(&'static str, Value)>> {
         .into()
 }
 
-/// Every method on both problems in both precisions.
+/// Every method on two problems in both precisions, and one method on others.
 fn configs() -> Vec<Value> {
     let mut all = vec![];
     for (mut config, [alpha, beta, gamma], hypergradient) in [
@@ -140,6 +142,20 @@ fn configs() -> Vec<Value> {
                 apply(&mut config, &method, [alpha, beta, gamma]);
                 all.push(config);
             }
+        }
+    }
+    let (name, method) = methods().swap_remove(4);
+    for (i, problem) in regularization_examples().into_iter().enumerate() {
+        for precision in ["f32", "f64"] {
+            let mut config = mnist_small();
+            config["name"] = json!(format!("regularization-{i}-{name}-{precision}"));
+            config["precision"] = json!(precision);
+            config["partition"] = json!({ "kind": "iid" });
+            config["problem"] = problem.clone();
+            config["iterations"] = json!(ITERATIONS);
+            config["evaluate"] = json!({ "every": 80, "hypergradient": true });
+            apply(&mut config, &method, [0.01, 0.05, 0.05]);
+            all.push(config);
         }
     }
     all

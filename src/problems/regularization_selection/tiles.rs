@@ -136,27 +136,29 @@ impl<F: Scalar> Slice<'_, F> {
         gradient: &mut [Lanes<F>],
         second: &mut [Lanes<F>],
     ) -> f64 {
-        let (rows, mut first) = (self.tiles.rows, self.from / LANES);
-        let last = self.to.div_ceil(LANES);
+        let (rows, first, last) = (self.tiles.rows, self.from / LANES, self.to.div_ceil(LANES));
         gradient.fill([F::zero(); LANES]);
         second.fill([F::zero(); LANES]);
-        let mut total = 0.0;
+        let (mut total, mut at) = (0.0, first * LANES);
         for block in self.tiles.data[first * rows..last * rows].chunks(BLOCK * rows) {
-            let mut sum = Sum::new();
+            let tiles = || block.chunks_exact(rows);
             let (mut r, mut dr) = ([[F::zero(); LANES]; BLOCK], [[F::zero(); LANES]; BLOCK]);
-            for ((tile, r), dr) in block.chunks_exact(rows).zip(&mut r).zip(&mut dr) {
-                let [m, dm] = margins::<F, SECOND>(tile, y, z);
-                let at = first * LANES;
-                let (p, q) = sum.add(&m, self.from.saturating_sub(at), self.to - at);
+            for ((tile, r), dr) in tiles().zip(&mut r).zip(&mut dr) {
+                [*r, *dr] = margins::<F, SECOND>(tile, y, z);
+            }
+            let mut sum = Sum::new();
+            for (r, dr) in r.iter_mut().zip(&mut dr).take(block.len() / rows) {
+                let (p, q) = sum.add(r, self.from.saturating_sub(at), self.to - at);
                 for i in 0..LANES {
                     r[i] = -p[i] * self.scale;
-                    dr[i] = q[i] * dm[i] * self.scale;
+                    dr[i] *= q[i] * self.scale;
                 }
-                first += 1;
+                at += LANES;
             }
+            total += sum.value();
             for (j, (gradient, second)) in gradient.iter_mut().zip(&mut *second).enumerate() {
                 let (mut g, mut s) = (*gradient, *second);
-                for ((tile, r), dr) in block.chunks_exact(rows).zip(&r).zip(&dr) {
+                for ((tile, r), dr) in tiles().zip(&r).zip(&dr) {
                     for i in 0..LANES {
                         g[i] += tile[j][i] * r[i];
                         if SECOND {
@@ -166,7 +168,6 @@ impl<F: Scalar> Slice<'_, F> {
                 }
                 (*gradient, *second) = (g, s);
             }
-            total += sum.value();
         }
         total
     }
