@@ -252,7 +252,8 @@ fn processors_change_no_bit_of_the_selection_of_regularization() {
     fn of<F: Scalar>(levels: &Levels, config: &Value) {
         let mut problem = problem::<F>(config, 3, 0..3);
         let mut at = problem.start();
-        add_scaled(at.as_mut_slice(), F::lit(0.3), &normal::<F>(at.dims().total(), 8));
+        let shift = normal::<F>(at.dims().total(), 8);
+        add_scaled(at.as_mut_slice(), F::lit(0.3), &shift);
         levels.agree(&config.to_string(), || {
             let mut out = Vars::zeros(at.dims());
             let losses = problem.directions(Draw::first(SEED, 2, 3), Blocks::ALL, &at, &mut out);

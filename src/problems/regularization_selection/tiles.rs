@@ -12,8 +12,18 @@ use crate::key::Key;
 use crate::scalar::Scalar;
 use crate::simd::vectorized;
 
-/// One number of each of 16 samples.
-type Lanes<F> = [F; LANES];
+/// One number of each of 16 samples, beginning with a cache line: a vector that lies across two of
+/// them costs two reads.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Lanes<F>([F; LANES]);
+
+impl<F: Scalar> Lanes<F> {
+    #[inline(always)]
+    fn zero() -> Self {
+        Self([F::zero(); LANES])
+    }
+}
 
 /// Samples in tiles.
 pub struct Tiles<F> {
@@ -26,7 +36,7 @@ impl<F: Scalar> Tiles<F> {
     /// Room for samples.
     pub fn zeros(model: Model, samples: usize) -> Self {
         let rows = model.rows();
-        Self { data: vec![[F::zero(); LANES]; samples.div_ceil(LANES) * rows], rows }
+        Self { data: vec![Lanes::zero(); samples.div_ceil(LANES) * rows], rows }
     }
 
     /// Entries that [`Tiles::zeros`] makes.
@@ -50,7 +60,7 @@ impl<F: Scalar> Tiles<F> {
         let tile = &mut self.data[to / LANES * self.rows..][..self.rows];
         let row = array.row(i);
         let entries = row.iter().copied().chain(std::iter::repeat(F::one()));
-        tile.iter_mut().zip(entries).for_each(|(lanes, a)| lanes[to % LANES] = b * a);
+        tile.iter_mut().zip(entries).for_each(|(lanes, a)| lanes.0[to % LANES] = b * a);
     }
 }
 
@@ -69,8 +79,8 @@ impl<F: Scalar> Batch<F> {
         Self {
             indices: vec![0; samples],
             gathered: Tiles::zeros(model, gathered),
-            gradient: vec![[F::zero(); LANES]; model.rows()],
-            second: vec![[F::zero(); LANES]; model.rows()],
+            gradient: vec![Lanes::zero(); model.rows()],
+            second: vec![Lanes::zero(); model.rows()],
         }
     }
 
@@ -137,21 +147,21 @@ impl<F: Scalar> Slice<'_, F> {
         second: &mut [Lanes<F>],
     ) -> f64 {
         let (rows, first, last) = (self.tiles.rows, self.from / LANES, self.to.div_ceil(LANES));
-        gradient.fill([F::zero(); LANES]);
-        second.fill([F::zero(); LANES]);
+        gradient.fill(Lanes::zero());
+        second.fill(Lanes::zero());
         let (mut total, mut at) = (0.0, first * LANES);
         for block in self.tiles.data[first * rows..last * rows].chunks(BLOCK * rows) {
             let tiles = || block.chunks_exact(rows);
-            let (mut r, mut dr) = ([[F::zero(); LANES]; BLOCK], [[F::zero(); LANES]; BLOCK]);
+            let (mut r, mut dr) = ([Lanes::<F>::zero(); BLOCK], [Lanes::<F>::zero(); BLOCK]);
             for ((tile, r), dr) in tiles().zip(&mut r).zip(&mut dr) {
                 [*r, *dr] = margins::<F, SECOND>(tile, y, z);
             }
             let mut sum = Sum::new();
             for (r, dr) in r.iter_mut().zip(&mut dr).take(block.len() / rows) {
-                let (p, q) = sum.add(r, self.from.saturating_sub(at), self.to - at);
+                let (p, q) = sum.add(&r.0, self.from.saturating_sub(at), self.to - at);
                 for i in 0..LANES {
-                    r[i] = -p[i] * self.scale;
-                    dr[i] *= q[i] * self.scale;
+                    r.0[i] = -p[i] * self.scale;
+                    dr.0[i] *= q[i] * self.scale;
                 }
                 at += LANES;
             }
@@ -160,9 +170,9 @@ impl<F: Scalar> Slice<'_, F> {
                 let (mut g, mut s) = (*gradient, *second);
                 for ((tile, r), dr) in tiles().zip(&r).zip(&dr) {
                     for i in 0..LANES {
-                        g[i] += tile[j][i] * r[i];
+                        g.0[i] += tile[j].0[i] * r.0[i];
                         if SECOND {
-                            s[i] += tile[j][i] * dr[i];
+                            s.0[i] += tile[j].0[i] * dr.0[i];
                         }
                     }
                 }
@@ -176,12 +186,12 @@ impl<F: Scalar> Slice<'_, F> {
 /// c'y and, if SECOND, c'z of each sample of a tile.
 #[inline(always)]
 fn margins<F: Scalar, const SECOND: bool>(tile: &[Lanes<F>], y: &[F], z: &[F]) -> [Lanes<F>; 2] {
-    let (mut m, mut dm) = ([F::zero(); LANES], [F::zero(); LANES]);
+    let (mut m, mut dm) = (Lanes::zero(), Lanes::zero());
     for ((lanes, &y), &z) in tile.iter().zip(y).zip(z) {
         for i in 0..LANES {
-            m[i] += lanes[i] * y;
+            m.0[i] += lanes.0[i] * y;
             if SECOND {
-                dm[i] += lanes[i] * z;
+                dm.0[i] += lanes.0[i] * z;
             }
         }
     }
@@ -198,7 +208,7 @@ fn add_lanes<F: Scalar>(v: &mut [F], lanes: &[Lanes<F>]) {
 
 /// The sum of 16 numbers, in halves: an order that vector instructions follow.
 #[inline(always)]
-fn total<F: Scalar>(v: &Lanes<F>) -> F {
+fn total<F: Scalar>(Lanes(v): &Lanes<F>) -> F {
     let (mut eight, mut four) = ([F::zero(); 8], [F::zero(); 4]);
     for i in 0..8 {
         eight[i] = v[i] + v[i + 8];
