@@ -102,7 +102,7 @@ Written by \`bash jobs/fuzz.sh\` at git $(git describe --always --dirty): libFuz
 packets as seeds. Each input is tried as a packet, as a payload behind a true header and as a part of a true
 packet, by a decoder that its first byte picks: every value code, index code, norm and rounding of the
 kind, dimensions 1, 100 and 5000, both precisions (\`fuzz/src/\`). \`message\` is what the server gathers
-from a rank: envelope, report, losses, packets.
+from a rank: envelope, report, losses, packets. \`svmlight\` reads its inputs as data files, plain and unpacked.
 
 Nothing found means: no panic, no overflow, no access out of bounds, no more bytes allocated in a decoder's
 whole life than the vector that it adds to takes (and 64), and no number that is not finite out of

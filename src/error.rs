@@ -7,6 +7,7 @@ use crate::data::DataError;
 use crate::log::LogError;
 use crate::net::NetError;
 use crate::problems::ProblemError;
+use crate::sweep::SweepError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,8 @@ pub enum Error {
     Net(#[from] NetError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
     /// What another rank, or this one, told all ranks.
@@ -65,7 +68,8 @@ impl From<CommError> for Error {
 }
 
 impl Error {
-    /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal.
+    /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal,
+    /// 75 stopped early; of a sweep that of its first member that failed.
     pub fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::TooManyRanks { .. } => 2,
@@ -75,6 +79,7 @@ impl Error {
             Self::Diverged { .. } | Self::LowerLevel { .. } | Self::Gradients { .. } => 4,
             Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
             Self::Log(_) | Self::Output(_) => 5,
+            Self::Sweep(error) => error.code(),
             Self::Net(_) => 70,
             Self::Agreed(failure) => failure.code,
         }

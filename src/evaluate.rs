@@ -27,12 +27,15 @@ pub struct Evaluation {
     pub test_loss: f64,
     /// f(x, y) over all samples: the mean of the workers' means.
     pub validation_loss: f64,
-    /// How well x tells clean from corrupted samples: area under the ROC curve.
+    /// How well x tells clean from corrupted samples: area under the ROC curve, the chance that a clean
+    /// one weighs more.
     pub weight_auc: f64,
+    /// The same for the samples' losses at y*(x): the chance that a clean one's is smaller.
+    pub solution_loss_auc: f64,
 }
 
 /// Number of metrics.
-const METRICS: usize = 9;
+const METRICS: usize = 10;
 
 impl Evaluation {
     /// Name and meaning of each metric, in the order of [`Evaluation::values`].
@@ -46,6 +49,10 @@ impl Evaluation {
         ("test_loss", "mean loss over the test set"),
         ("validation_loss", "upper-level loss over all validation samples"),
         ("weight_auc", "area under the ROC curve of x for clean against corrupted samples"),
+        (
+            "solution_loss_auc",
+            "the same for the losses of the samples at the lower level's solution",
+        ),
     ];
 
     /// Nothing measured.
@@ -63,6 +70,7 @@ impl Evaluation {
             self.test_loss,
             self.validation_loss,
             self.weight_auc,
+            self.solution_loss_auc,
         ]
     }
 
@@ -78,6 +86,7 @@ impl Evaluation {
             test_loss,
             validation_loss,
             weight_auc,
+            solution_loss_auc,
         ] = values;
         Self {
             hypergradient_norm,
@@ -89,6 +98,7 @@ impl Evaluation {
             test_loss,
             validation_loss,
             weight_auc,
+            solution_loss_auc,
         }
     }
 }
@@ -112,7 +122,7 @@ pub fn metrics<F: Scalar>(
         test_accuracy: correct / samples,
         test_loss: loss / samples,
         validation_loss: validation / workers as f64,
-        weight_auc: problem.weight_auc(at.x()),
+        weight_auc: weight_auc(problem, at.x()),
         ..Evaluation::NONE
     })
 }
@@ -133,6 +143,7 @@ pub fn with_solution<F: Scalar>(
         *y = F::lit(solution);
     }
     let at_solution = metrics(net, problem, &solved, workers)?;
+    let solution_loss_auc = loss_auc(net, problem, &solved)?;
     let distance = |v: &[f64], solution: &[f64]| {
         let away: Vec<f64> = v.iter().zip(solution).map(|(v, s)| v - s).collect();
         norm(&away)
@@ -143,8 +154,46 @@ pub fn with_solution<F: Scalar>(
         lower_distance: distance(wide.y(), &exact.y),
         auxiliary_distance: distance(wide.z(), &exact.z),
         solution_accuracy: at_solution.test_accuracy,
+        solution_loss_auc,
         ..evaluation
     }))
+}
+
+fn weight_auc<F: Scalar>(problem: &dyn Problem<F>, x: &[F]) -> f64 {
+    let Some(corrupted) = problem.corrupted() else { return f64::NAN };
+    let weights: Vec<f64> = x.iter().map(|x| x.wide()).collect();
+    auc(&weights, corrupted)
+}
+
+fn loss_auc<F: Scalar>(
+    net: &mut Net<'_, F>,
+    problem: &dyn Problem<F>,
+    at: &Vars<F>,
+) -> Result<f64, NetError> {
+    let Some(corrupted) = problem.corrupted() else { return Ok(f64::NAN) };
+    let mut losses = vec![0.0; corrupted.len()];
+    net.sum_over_workers(&mut losses, |worker, out| {
+        out.fill(0.0);
+        problem.sample_losses(worker, at.y(), out);
+    })?;
+    losses.iter_mut().for_each(|loss| *loss = -*loss);
+    Ok(auc(&losses, corrupted))
+}
+
+/// The chance that a clean sample's score is above a corrupted one's, ties counting half; NaN if
+/// there are none of either.
+fn auc(scores: &[f64], corrupted: &[bool]) -> f64 {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&i, &j| scores[i].total_cmp(&scores[j]));
+    // Corrupted samples below, and pairs won by clean ones.
+    let (mut below, mut won) = (0.0, 0.0);
+    for tied in order.chunk_by(|&i, &j| scores[i] == scores[j]) {
+        let wrong = tied.iter().filter(|&&i| corrupted[i]).count() as f64;
+        let clean = tied.len() as f64 - wrong;
+        won += clean * (below + 0.5 * wrong);
+        below += wrong;
+    }
+    won / (below * (scores.len() as f64 - below))
 }
 
 /// |grad_y g(x, y*)| at which the lower level counts as solved, relative to its size at y = 0, and
@@ -318,5 +367,21 @@ impl<F: Scalar> Mean<'_, '_, F> {
         }
         // Rounding may hold the residual above a tolerance near the limit of double precision.
         Ok((size.sqrt() <= ACCEPTED * norm(b)).then_some(v))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auc_counts_the_pairs_in_order() {
+        let corrupted = [true, false, true, false];
+        assert_eq!(auc(&[1.0, 2.0, 1.0, 2.0], &corrupted), 1.0);
+        assert_eq!(auc(&[2.0, 1.0, 2.0, 1.0], &corrupted), 0.0);
+        assert_eq!(auc(&[1.0; 4], &corrupted), 0.5);
+        // Of four pairs, (0, 1) and (0, 3) are in order, (2, 3) is not, (2, 1) is a tie.
+        assert_eq!(auc(&[1.0, 4.0, 4.0, 3.0], &corrupted), 2.5 / 4.0);
+        assert!(auc(&[1.0, 2.0], &[false; 2]).is_nan());
     }
 }

@@ -31,6 +31,8 @@ pub enum Stream {
     DownZ = 15,
     /// The first right factor of a low-rank coder.
     FactorStart = 16,
+    /// Wrong labels.
+    Corruption = 17,
 }
 
 /// Coordinates of a draw; nothing else may seed anything.

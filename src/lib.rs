@@ -13,6 +13,7 @@
 //! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
 //! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
 //! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
+//! - [`sweep`]: many configs from one file, each run by this program as a child
 //! - [`cli`]: one file per subcommand
 
 #![warn(missing_docs)]
@@ -45,6 +46,7 @@ pub mod registry;
 pub mod run;
 pub mod scalar;
 pub mod simd;
+pub mod sweep;
 pub mod system;
 pub mod vars;
 pub mod workers;

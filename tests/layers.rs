@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 22] = [
+const ROOMS: [(&str, &str); 23] = [
     ("algorithms", "config net problems registry scalar vars workers"),
     ("comm", ""),
     ("compressors", "config key packet registry scalar simd vars"),
     ("config", "algorithms compressors data feedback net problems registry vars"),
     ("data", "config key product scalar"),
-    ("error", "comm config data log net problems"),
+    ("error", "comm config data log net problems sweep"),
     ("evaluate", "net problems scalar vars"),
     ("gradients", "key problems vars"),
     ("key", ""),
@@ -29,13 +29,14 @@ const ROOMS: [(&str, &str); 22] = [
     ),
     ("scalar", "registry"),
     ("simd", ""),
+    ("sweep", "config log system"),
     ("system", "comm product"),
     ("vars", "scalar simd"),
     ("workers", "problems scalar vars"),
 ];
 
 /// Rooms that may open files or write to terminals.
-const FILES: &str = "cli config data error log main run system";
+const FILES: &str = "cli config data error log main run sweep system";
 
 /// One source file without its tests and comments.
 struct Source {

@@ -46,6 +46,7 @@ fn promised() -> Vec<(&'static str, TypeDescriptor, &'static [&'static str])> {
         "test_loss",
         "validation_loss",
         "weight_auc",
+        "solution_loss_auc",
     ];
     all.extend(metrics.map(|name| (name, F8, &["eval"][..])));
     all

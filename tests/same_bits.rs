@@ -121,19 +121,33 @@ fn alike() -> Vec<Vec<(&'static str, Value)>> {
         .into()
 }
 
-/// Every method on two problems in both precisions, and one method on others.
+/// A problem whose x travels on the mini-batch alone.
+fn hyper_cleaning() -> Value {
+    let mut config = mnist_small();
+    config["name"] = json!("cleaning");
+    config["problem"] = json!({ "kind": "hyper-cleaning", "dataset": "mnist-small",
+        "samples": 2000, "batch_lower": 8, "batch_upper": 8 });
+    config
+}
+
+/// Every method on the problems that it is for, in both precisions, and one method on
+/// the selection of regularization.
 fn configs() -> Vec<Value> {
     let mut all = vec![];
     for (mut config, [alpha, beta, gamma], hypergradient) in [
         (mnist_small(), [0.1, 0.1, 0.1], json!(false)),
         (quadratic(), [0.002, 0.01, 0.01], json!(true)),
+        (hyper_cleaning(), [100.0, 0.05, 0.05], json!(false)),
     ] {
         config["iterations"] = json!(ITERATIONS);
         config["evaluate"] = json!({ "every": 80, "hypergradient": hypergradient });
         for (name, method) in methods() {
             let low_rank = method["compressor"].to_string().contains("low-rank");
-            if low_rank && config["problem"]["kind"] == "quadratic" {
-                continue; // Its variables are no matrices.
+            let own_x = !method["compressor"]["x"].is_null() || name == "ef-soba-worker";
+            match text_of(&config["problem"]["kind"]) {
+                "quadratic" if low_rank => continue, // Its variables are no matrices.
+                "hyper-cleaning" if own_x => continue, // Its x is not compressed.
+                _ => {}
             }
             for precision in ["f32", "f64"] {
                 let mut config = config.clone();

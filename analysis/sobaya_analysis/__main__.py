@@ -1,4 +1,4 @@
-"""Command line: `sobaya-report LOG.h5|RUN_DIR... -o OUTDIR`."""
+"""Command line: `sobaya-report LOG.h5|RUN_DIR... -o OUT`, `sobaya-report sweep DIR... -o OUT`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from .output import check_folder, write_all
 from .report import html_report
 from .runs import Run, find_logs, load_run
 from .summary import csv_text
+from .sweep.command import add_arguments
+from .sweep.command import run as run_sweep
 
 PROGRAM = "sobaya-report"
+SWEEP = "sweep"
+"""First word of a command line about sweeps; a folder of that name is given as ./sweep."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Reports a wrong command line like every other error: in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {PROGRAM} --help")
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     result = _Parser(
         prog=PROGRAM,
         description="Figures (PNG, SVG), report.html and summary.csv from the logs of sobaya runs.",
-        epilog="exit codes: 0 done, 2 usage, 3 unusable log, 5 report cannot be written",
+        epilog=f"reports over sweeps: {PROGRAM} {SWEEP} --help; "
+        "exit codes: 0 done, 2 usage, 3 unusable log, 5 report cannot be written",
     )
     result.add_argument(
         "runs",
@@ -51,9 +56,23 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def sweep_parser() -> argparse.ArgumentParser:
+    """The command line behind the word `sweep`."""
+    result = _Parser(
+        prog=f"{PROGRAM} {SWEEP}",
+        description="Figures (PNG, SVG), report.html, summary.csv and groups.csv from sweeps.",
+    )
+    add_arguments(result)
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:1] == [SWEEP]:
+            print(run_sweep(sweep_parser().parse_args(arguments[1:])))
+            return 0
         options = parser().parse_args(arguments)
         check_folder(options.out)
         parts = sections(_load(options.runs, options.skip_bad))

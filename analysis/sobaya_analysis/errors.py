@@ -32,6 +32,15 @@ class StudyError(ReportError):
         super().__init__(f"{path}: {problem}")
 
 
+class SweepError(ReportError):
+    """The folder of a sweep cannot be used."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
 class LogError(ReportError):
     """A log cannot be used. The text names the file, what is wrong and what to do."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -38,14 +38,29 @@ def shows_raw(section: Section) -> bool:
     return len(section.groups) <= _MAX_RAW_GROUPS
 
 
-def overview(section: Section) -> dict[str, bytes] | None:
-    """The section's figure as {"png": .., "svg": ..}; None if no run has any metric."""
-    metrics = visible_metrics(section)
+def overview(
+    section: Section,
+    styles: Sequence[Style] | None = None,
+    metrics: Sequence[Metric] | None = None,
+) -> dict[str, bytes] | None:
+    """The section's figure as {"png": .., "svg": ..}; None if no run has any metric.
+
+    `styles` has one entry per group; without it groups look as their place says. `metrics` are
+    the rows, by default all that the runs have.
+    """
+    metrics = visible_metrics(section) if metrics is None else metrics
     if not metrics:
         return None
+    if styles is None:
+        styles = [style_of(index) for index in range(len(section.groups))]
+    return rendered(lambda: _draw(section, metrics, styles))
+
+
+def rendered(draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """The figure that `draw` makes in the report's look, as {"png": .., "svg": ..}."""
     with mpl.rc_context(MATPLOTLIB), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        return images(_draw(section, metrics))
+        return images(draw())
 
 
 def images(figure: Figure) -> dict[str, bytes]:
@@ -59,7 +74,7 @@ def images(figure: Figure) -> dict[str, bytes]:
     return found
 
 
-def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:
+def _draw(section: Section, metrics: Sequence[Metric], styles: Sequence[Style]) -> Figure:
     legend_columns, legend_rows = legend_grid([_legend_text(g) for g in section.groups])
     height = 3.0 * len(metrics) + 0.7 + 0.27 * legend_rows
     figure = Figure(figsize=(13.5, height), layout="constrained", facecolor="white")
@@ -69,17 +84,16 @@ def _draw(section: Section, metrics: Sequence[Metric]) -> Figure:
         curves = [[median_curve(g.runs, metric, axis) for axis in AXES] for g in section.groups]
         logarithmic = _set_vertical(row[0], metric, [c for line in curves for c in line])
         for column, (axes, axis) in enumerate(zip(row, AXES, strict=True)):
-            for index, group in enumerate(section.groups):
-                style = style_of(index)
+            for index, (group, style) in enumerate(zip(section.groups, styles, strict=True)):
                 if metric.noisy and shows_raw(section):
                     _draw_raw(axes, group, metric, axis, style)
                 _draw_curve(axes, curves[index][column], style, index, len(section.groups))
             if logarithmic:
                 axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     for column, axis in enumerate(AXES):
-        _set_horizontal(grid[:, column], axis, section)
+        _set_horizontal(grid[:, column], axis, section, metrics)
     figure.align_ylabels(grid[:, 0])
-    _add_legend(figure, section.groups, legend_columns)
+    _add_legend(figure, section.groups, styles, legend_columns)
     return figure
 
 
@@ -143,10 +157,12 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
     return False
 
 
-def _set_horizontal(column: Sequence[Axes], axis: Axis, section: Section) -> None:
+def _set_horizontal(
+    column: Sequence[Axes], axis: Axis, section: Section, metrics: Sequence[Metric]
+) -> None:
     last = column[-1]
     last.set_xlabel(axis.label)
-    limits = horizontal_limits(axis, section)
+    limits = horizontal_limits(axis, section, metrics)
     if axis.log and limits is not None:
         last.set_xscale("log")
         last.set_xlim(limits[0] / 1.15, limits[1] * 1.15)
@@ -161,14 +177,16 @@ def _set_horizontal(column: Sequence[Axes], axis: Axis, section: Section) -> Non
         last.xaxis.set_major_formatter(FuncFormatter(_thousands))
 
 
-def horizontal_limits(axis: Axis, section: Section) -> tuple[float, float] | None:
+def horizontal_limits(
+    axis: Axis, section: Section, metrics: Sequence[Metric]
+) -> tuple[float, float] | None:
     """Range of x over all rows of the figure.
 
     A logarithmic axis begins where the first run has its first evaluation after the start:
     before that there is nothing but the first few mini-batches, over several decades.
     """
     starts, stops = [], []
-    for metric in visible_metrics(section):
+    for metric in metrics:
         for group in section.groups:
             for run in group.runs:
                 _, x, _ = series(run, metric, axis)
@@ -200,10 +218,11 @@ def legend_grid(texts: Sequence[str]) -> tuple[int, int]:
     return columns, -(-len(texts) // columns)
 
 
-def _add_legend(figure: Figure, groups: Sequence[Group], columns: int) -> None:
+def _add_legend(
+    figure: Figure, groups: Sequence[Group], styles: Sequence[Style], columns: int
+) -> None:
     handles = []
-    for index in range(len(groups)):
-        style = style_of(index)
+    for style in styles:
         handles.append(
             Line2D(
                 [],

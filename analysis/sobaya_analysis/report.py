@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from . import __version__
 from .configs import printable
 from .figures import shows_raw, visible_metrics
 from .group import Group, Section
+from .markup import NONE, counted, document, figure, human_bytes, seconds, status, table
 from .summary import GroupSummary, summarise_group, summarise_run
-from .theme import CSS, style_of
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_STATUSES = ("completed", "running", "stopped", "failed")
-_NONE = '<span class="soft">\N{EN DASH}</span>'
+from .theme import style_of
 
 _HEAD = (
     ("group", "k"),
@@ -37,28 +32,13 @@ def html_report(parts: Sequence[Section], images: Mapping[str, Mapping[str, byte
     """The page. `images` maps the slug of a section to {"png": bytes}; it may lack sections."""
     n_runs = sum(len(section.runs) for section in parts)
     n_groups = sum(len(section.groups) for section in parts)
-    title = "Sobaya report"
     body = "\n".join(_section(section, images.get(section.slug)) for section in parts)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{title}</title>
-<style>{CSS}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<p class="soft">Distributed bilevel optimization with compressed communication:
-{_count(n_runs, "run")} in {_count(n_groups, "group")}. Runs of a group differ only by seed.</p>
-</header>
-{body}
-<footer>Made by sobaya_analysis {escape(__version__)}. One row per run: summary.csv.</footer>
-</body>
-</html>
-"""
+    lead = (
+        "Distributed bilevel optimization with compressed communication: "
+        f"{counted(n_runs, 'run')} in {counted(n_groups, 'group')}. "
+        "Runs of a group differ only by seed."
+    )
+    return document("Sobaya report", lead, body, "One row per run: summary.csv.")
 
 
 def _section(section: Section, image: Mapping[str, bytes] | None) -> str:
@@ -78,12 +58,11 @@ def _facts(section: Section) -> str:
 
     workers = values([run.n_workers for run in section.runs])
     ranks = values([run.n_ranks for run in section.runs])
-    runs = _count(len(section.runs), "run")
+    runs = counted(len(section.runs), "run")
     return f'<p class="soft">{runs}, workers: {workers}, ranks: {ranks}</p>'
 
 
 def _figure(section: Section, png: bytes) -> str:
-    data = base64.b64encode(png).decode("ascii")
     *most, last = [metric.label for metric in visible_metrics(section)]
     names = f"{', '.join(most)} and {last}" if most else last
     caption = (
@@ -98,24 +77,7 @@ def _figure(section: Section, png: bytes) -> str:
             f" The upper-level loss is the workers' mini-batch mean: {raw}running mean over 2 % of "
             "the rows (at most 501) as lines."
         )
-    return (
-        f'<figure><img alt="{escape(names)} of {escape(section.title)}" '
-        f'src="data:image/png;base64,{data}">\n<figcaption>{caption}</figcaption></figure>'
-    )
-
-
-def _table(head: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-    """Table of ready HTML cells; a column of class n holds numbers."""
-    top = "".join(f'<th class="{kind}">{text}</th>' for text, kind in head)
-    lines = []
-    for row in rows:
-        cells = zip(row, head, strict=True)
-        lines.append("".join(f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in cells))
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
+    return figure(png, f"{names} of {section.title}", caption)
 
 
 def _groups_table(section: Section) -> str:
@@ -129,17 +91,17 @@ def _groups_table(section: Section) -> str:
         "bytes per iteration next to the uncompressed group of the same problem, number of "
         "workers and precision."
     )
-    return f'{_table(_HEAD, rows)}\n<p class="note">{note}</p>'
+    return f'{table(_HEAD, rows)}\n<p class="note">{note}</p>'
 
 
 def _group_row(index: int, group: Group, numbers: GroupSummary) -> list[str]:
     fewest, most = numbers.iterations
     seeds = str(numbers.n_seeds)
     if numbers.n_runs != numbers.n_seeds:
-        seeds += f" ({_count(numbers.n_runs, 'run')})"
+        seeds += f" ({counted(numbers.n_runs, 'run')})"
     ratio = numbers.upload_ratio
-    status = ", ".join(
-        _status(name, count if len(numbers.status) > 1 else None)
+    statuses = ", ".join(
+        status(name, count if len(numbers.status) > 1 else None)
         for name, count in numbers.status.items()
     )
     return [
@@ -148,12 +110,12 @@ def _group_row(index: int, group: Group, numbers: GroupSummary) -> list[str]:
         escape(numbers.compressor),
         seeds,
         f"{fewest:,}" if fewest == most else f"{fewest:,} \N{EN DASH} {most:,}",
-        _NONE if numbers.test_accuracy is None else f"{numbers.test_accuracy:.4f}",
-        _NONE if numbers.hypergradient_norm is None else f"{numbers.hypergradient_norm:.2e}",
+        NONE if numbers.test_accuracy is None else f"{numbers.test_accuracy:.4f}",
+        NONE if numbers.hypergradient_norm is None else f"{numbers.hypergradient_norm:.2e}",
         human_bytes(numbers.upload_bytes),
-        _NONE if ratio is None else f"{100 * ratio:.3g} %",
+        NONE if ratio is None else f"{100 * ratio:.3g} %",
         seconds(numbers.wall_seconds),
-        status,
+        statuses,
     ]
 
 
@@ -171,18 +133,18 @@ def _runs_table(section: Section) -> str:
                 [
                     escape(group.label),
                     escape(printable(run.name)),
-                    _NONE if run.seed is None else str(run.seed),
+                    NONE if run.seed is None else str(run.seed),
                     f"{final.iterations:,}",
-                    _NONE if accuracy is None else f"{accuracy:.4f}",
-                    _NONE if norm is None else f"{norm:.2e}",
+                    NONE if accuracy is None else f"{accuracy:.4f}",
+                    NONE if norm is None else f"{norm:.2e}",
                     human_bytes(final.upload_bytes),
                     seconds(final.wall_seconds),
-                    _status(run.status) + reason,
+                    status(run.status) + reason,
                     escape(" ".join(printable(part)[:12] for part in program if part)),
                     escape(printable(str(run.path), 200)),
                 ]
             )
-    return f"<details><summary>Runs</summary>\n{_table(head, rows)}\n</details>"
+    return f"<details><summary>Runs</summary>\n{table(head, rows)}\n</details>"
 
 
 def _configs(section: Section) -> str:
@@ -204,27 +166,3 @@ def _swatch(index: int) -> str:
         f'<line x1="3" y1="7" x2="41" y2="7" stroke="{style.colour}" stroke-width="3" '
         f'stroke-dasharray="{array}"/></svg>'
     )
-
-
-def _status(name: str, count: int | None = None) -> str:
-    kind = name if name in _STATUSES else "soft"
-    prefix = "" if count is None else f"{count} "
-    return f'<span class="{kind}">{prefix}{escape(printable(name))}</span>'
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def human_bytes(count: float) -> str:
-    """Decimal prefix and three digits: 4.15 GB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} PB"
-
-
-def seconds(value: float) -> str:
-    """Three digits below 1000 s, whole seconds above."""
-    return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")

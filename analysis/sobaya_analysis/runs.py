@@ -30,6 +30,14 @@ Integers = NDArray[np.int64]
 _ROW_INTEGERS = ("upload_bytes", "upload_bits_per_worker")
 _ROW_FLOATS = ("upper_loss", "wall_time")
 _EVALUATION_FLOATS = ("hypergradient_norm", "test_accuracy")
+_OPTIONAL_EVALUATIONS = (
+    "objective",
+    "solution_accuracy",
+    "weight_auc",
+    "lower_distance",
+    "auxiliary_distance",
+)
+"""Not in every log: only some problems have them, and older programs wrote none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,16 @@ class Run:
     """Shape (E,), fraction; NaN where the problem has none."""
     hypergradient_norm: Floats
     """Shape (E,); NaN where not evaluated."""
+    objective: Floats
+    """Shape (E,), f(x, y*(x)); NaN where not evaluated."""
+    solution_accuracy: Floats
+    """Shape (E,), fraction: test accuracy at (x, y*(x)); NaN where there is none."""
+    weight_auc: Floats
+    """Shape (E,): how well the learnt weights tell clean from corrupted samples; NaN if unknown."""
+    lower_distance: Floats
+    """Shape (E,), |y - y*(x)|; NaN where not evaluated."""
+    auxiliary_distance: Floats
+    """Shape (E,), |z - z*(x)|; NaN where not evaluated."""
     download_bytes: Integers | None = None
     """Shape (R,), bytes, cumulative, all workers."""
     attributes: dict[str, str] = field(default_factory=dict)
@@ -124,6 +142,9 @@ def _read(path: Path, file: h5py.File) -> Run:
     # Columns grow one after the other: only the common length is complete.
     n_rows = min(len(iteration), *(len(column) for column in rows.values()))
     n_evaluations = min(len(eval_iteration), *(len(column) for column in evaluations.values()))
+    evaluations |= {
+        name: _optional(path, file, name, n_evaluations) for name in _OPTIONAL_EVALUATIONS
+    }
     if n_rows == 0:
         raise EmptyLogError(path, "no rows yet", "wait for its first rows or pass --skip-bad")
     iteration = iteration[:n_rows]
@@ -202,6 +223,15 @@ def _column(path: Path, file: h5py.File, name: str, kind: type[np.generic]) -> N
             "write the log with sobaya",
         )
     return item[:].astype(kind)
+
+
+def _optional(path: Path, file: h5py.File, name: str, length: int) -> Floats:
+    """Column of shape (length,); NaN where the log has no such column, or a shorter one."""
+    values = np.full(length, np.nan)
+    if name in file:
+        known = _column(path, file, name, np.float64)[:length]
+        values[: len(known)] = known
+    return values
 
 
 def _attribute(path: Path, file: h5py.File, name: str) -> Any:  # noqa: ANN401

@@ -6,6 +6,17 @@ from dataclasses import dataclass
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 """Okabe and Ito's palette, distinguishable with all common kinds of colour blindness."""
+ALGORITHM_COLOURS = {
+    "soba": "#333333",
+    "ef-soba": "#0072B2",
+    "c-soba": "#D55E00",
+    "cm-soba": "#E69F00",
+    "ma-soba": "#009E73",
+    "stocbio": "#CC79A7",
+    "amigo": "#56B4E9",
+    "f2sa": "#882255",
+}
+"""Colour of each algorithm in all figures of a sweep; the last one is from Tol's muted palette."""
 DASHES = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -49,6 +60,17 @@ def style_of(index: int) -> Style:
     )
 
 
+def algorithm_style(kind: str, variant: int = 0) -> Style:
+    """Style of an algorithm: its own colour and marker; variants of it differ in their dashes.
+
+    A kind that is not in the table gets a colour from its name, the same in every report.
+    """
+    kinds = list(ALGORITHM_COLOURS)
+    place = kinds.index(kind) if kind in kinds else sum(kind.encode()) % len(kinds)
+    colour = ALGORITHM_COLOURS[kinds[place]]
+    return Style(colour, DASHES[variant % len(DASHES)], MARKERS[place % len(MARKERS)])
+
+
 CSS = """
 :root {
   color-scheme: light dark;
@@ -72,6 +94,7 @@ h2 {
   font-size: 1.25rem; margin: 3rem 0 .2rem; padding-top: 1.2rem;
   border-top: 1px solid var(--line);
 }
+h3 { font-size: 1.05rem; margin: 2rem 0 .2rem; }
 p { margin: .4rem 0; }
 .soft, .note, figcaption, summary { color: var(--soft); }
 .note, figcaption { font-size: .88rem; margin-top: .6rem; max-width: 62rem; }

@@ -50,45 +50,52 @@ def columns_of(n_rows: int, eval_every: int, upload: int = 1000) -> dict[str, np
     }
 
 
+def write_log(
+    path: Path,
+    config: dict[str, Any] | str | None = None,
+    n_rows: int = 11,
+    eval_every: int = 2,
+    upload: int = 1000,
+    replace: dict[str, Any] | None = None,
+    attributes: dict[str, Any] | None = None,
+) -> Path:
+    """Write a log; `replace` and `attributes` take the place of columns and attributes of the root.
+
+    None as a value leaves that column or attribute out.
+    """
+    config = config_of() if config is None else config
+    path.parent.mkdir(parents=True)
+    known = config if isinstance(config, dict) else {}
+    root = {
+        "Conventions": "CF-1.11",
+        "schema_version": np.array([1, 0], dtype=np.int32),
+        "config_json": config if isinstance(config, str) else json.dumps(config),
+        "config_sha256": "00ff",
+        "provenance_json": "{}",
+        "program_version": "0.1.0",
+        "git_commit": "abcdef0",
+        "seed": np.int64(known.get("seed", 1)),
+        "n_workers": np.int32(4),
+        "n_ranks": np.int32(2),
+        "status": "completed",
+        "stop_reason": "",
+    }
+    columns = columns_of(n_rows, eval_every, upload) | (replace or {})
+    with h5py.File(path, "w") as file:
+        for name, value in (root | (attributes or {})).items():
+            if value is not None:
+                file.attrs[name] = value
+        for name, column in columns.items():
+            if column is not None:
+                file.create_dataset(name, data=column, maxshape=(None,), chunks=True)
+    return path
+
+
 @pytest.fixture
 def make_log(tmp_path: Path) -> MakeLog:
     """Return a function that writes folder/log.h5 below the test's own folder."""
 
-    def make(
-        folder: str,
-        config: dict[str, Any] | str | None = None,
-        n_rows: int = 11,
-        eval_every: int = 2,
-        upload: int = 1000,
-        replace: dict[str, Any] | None = None,
-        attributes: dict[str, Any] | None = None,
-    ) -> Path:
-        config = config_of() if config is None else config
-        path = tmp_path / folder / "log.h5"
-        path.parent.mkdir(parents=True)
-        known = config if isinstance(config, dict) else {}
-        root = {
-            "Conventions": "CF-1.11",
-            "schema_version": np.array([1, 0], dtype=np.int32),
-            "config_json": config if isinstance(config, str) else json.dumps(config),
-            "config_sha256": "00ff",
-            "provenance_json": "{}",
-            "program_version": "0.1.0",
-            "git_commit": "abcdef0",
-            "seed": np.int64(known.get("seed", 1)),
-            "n_workers": np.int32(4),
-            "n_ranks": np.int32(2),
-            "status": "completed",
-            "stop_reason": "",
-        }
-        columns = columns_of(n_rows, eval_every, upload) | (replace or {})
-        with h5py.File(path, "w") as file:
-            for name, value in (root | (attributes or {})).items():
-                if value is not None:
-                    file.attrs[name] = value
-            for name, column in columns.items():
-                if column is not None:
-                    file.create_dataset(name, data=column, maxshape=(None,), chunks=True)
-        return path
+    def make(folder: str, *arguments: Any, **options: Any) -> Path:  # noqa: ANN401
+        return write_log(tmp_path / folder / "log.h5", *arguments, **options)
 
     return make

@@ -13,7 +13,7 @@ from sobaya_analysis.__main__ import main
 from sobaya_analysis.curves import AXES
 from sobaya_analysis.figures import horizontal_limits, legend_grid, overview, visible_metrics
 from sobaya_analysis.group import sections
-from sobaya_analysis.report import human_bytes, seconds
+from sobaya_analysis.markup import human_bytes, seconds
 from sobaya_analysis.runs import load_run
 from sobaya_analysis.theme import style_of
 
@@ -144,8 +144,9 @@ def test_odd_values_can_be_drawn(make_log: MakeLog, replace: dict) -> None:
 
 def test_logarithmic_axis_begins_at_the_first_evaluation(make_log: MakeLog) -> None:
     section = sections([load_run(make_log("a", n_rows=101, eval_every=20))])[0]
-    assert horizontal_limits(AXES[0], section) == (0, 100)
-    assert horizontal_limits(AXES[1], section) == (40_000, 200_000)
+    metrics = visible_metrics(section)
+    assert horizontal_limits(AXES[0], section, metrics) == (0, 100)
+    assert horizontal_limits(AXES[1], section, metrics) == (40_000, 200_000)
 
 
 def test_styles_are_distinct() -> None:

@@ -101,9 +101,9 @@ def summarize(results: list[Result], cells: list[Cell]) -> list[Result]:
 def table(rows: list[Result], facts: Result) -> str:
     """The table in Markdown."""
     setting = (
-        "Iterations of SOBA per second on the selection of regularization: logistic regression with "
-        "an l2 weight for each feature, 49,990 and 91,701 dense samples, mini-batches as contiguous "
-        "slices. One core, one thread, all programs in turn in one run; medians of "
+        "Iterations of SOBA per second on the selection of regularization: logistic regression "
+        "with an l2 weight for each feature, 49,990 and 91,701 dense samples, mini-batches as "
+        "contiguous slices. One core, one thread, all programs in turn in one run; medians of "
         f"{facts['rounds']} rounds of {facts['seconds']:g} s each, by processor time."
     )
     machine = (

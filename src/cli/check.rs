@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::ConfigArguments;
 use crate::comm::Placement;
-use crate::config::{Count, Plan, Precision};
+use crate::config::{Plan, Precision};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::gradients;
@@ -18,16 +18,11 @@ pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
     /// Number of ranks to plan for.
-    #[arg(long, default_value = "1", value_parser = parse_count)]
+    #[arg(long, default_value = "1", value_parser = super::parse_count)]
     ranks: usize,
     /// Compare the problem's derivatives with finite differences.
     #[arg(long)]
     gradients: bool,
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    let number: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
-    Count::try_from(number).map(Count::get)
 }
 
 pub fn main(arguments: Arguments) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::data::DATASETS;
+use crate::data::{DATASETS, FORMATS};
 use crate::registry::{Family, Registry};
 
 /// Every kind with one line and its source.
@@ -13,6 +13,7 @@ pub fn text() -> String {
     section(&mut out, "Feedback", kinds(&crate::feedback::registry()));
     section(&mut out, "Problems", kinds(crate::problems::registry()));
     section(&mut out, "Data sets", DATASETS.to_vec());
+    section(&mut out, "Formats of your own data", FORMATS.to_vec());
     out
 }
 

@@ -4,13 +4,14 @@ mod bench;
 mod check;
 mod list;
 mod run;
+mod sweep;
 
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
-use crate::config::{ConfigError, apply_override, read_file};
+use crate::config::{ConfigError, Count, apply_override, read_file};
 use crate::error::Error;
 
 /// Distributed bilevel optimization with compressed communication, over MPI.
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run a config; under mpirun or srun its workers are spread over the ranks.
     Run(run::Arguments),
+    /// Run many configs that one file describes.
+    Sweep(sweep::Arguments),
     /// Check a config without MPI: every default, memory and bytes per rank and iteration.
     Check(check::Arguments),
     /// List algorithms, compressors, problems and data sets.
@@ -62,6 +65,12 @@ impl ConfigArguments {
     }
 }
 
+/// A number of ranks or of runs.
+fn parse_count(text: &str) -> Result<usize, String> {
+    let number: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    Count::try_from(number).map(Count::get)
+}
+
 /// The program: parses the command line, runs the command and exits with its code.
 pub fn main() -> ! {
     let version: &'static str = crate::system::long_version().leak();
@@ -72,6 +81,7 @@ pub fn main() -> ! {
     };
     let result = match command {
         Command::Run(arguments) => run::main(arguments),
+        Command::Sweep(arguments) => sweep::main(arguments),
         Command::Check(arguments) => check::main(arguments),
         Command::List => print(&list::text()),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
 pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision};
-pub use read::{apply_override, read_file};
+pub use read::{apply_override, read_file, set_key};
 pub use schema::schema;
 pub use travel::{DownlinkPlan, Travel, Wire};
 
@@ -40,12 +40,20 @@ pub struct KeyError {
     pub key: String,
     /// What is wrong, and what would be right.
     pub problem: String,
+    /// The key stands where nothing reads it: without it the config might be right. A sweep drops
+    /// such a key for the kinds that do not use it.
+    pub unused: bool,
 }
 
 impl KeyError {
     /// An error of a key, or with an empty key of the object in question itself.
     pub fn value(key: &str, problem: String) -> Self {
-        Self { key: key.to_owned(), problem }
+        Self { key: key.to_owned(), problem, unused: false }
+    }
+
+    /// A key that is unknown or of no use where it stands.
+    pub fn unused(key: &str, problem: String) -> Self {
+        Self { unused: true, ..Self::value(key, problem) }
     }
 
     /// The same error seen from the object that holds this one under `parent`.
@@ -72,7 +80,7 @@ pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, KeyError> {
                 let parent =
                     path.strip_suffix(unknown).map_or(&path[..], |p| p.trim_end_matches('.'));
                 let error =
-                    KeyError::value(unknown, format!("unknown key{advice}; known here: {known}"));
+                    KeyError::unused(unknown, format!("unknown key{advice}; known here: {known}"));
                 if parent.is_empty() { error } else { error.below(parent) }
             }
             None => KeyError::value(&path, problem),
@@ -119,6 +127,9 @@ mod tests {
         let unknown = message(json!({ "inner": { "alpha": 1, "alhpa": 2 } }));
         assert!(unknown.starts_with("config key `inner.alhpa`: unknown key"), "{unknown}");
         assert!(unknown.contains("did you mean \"alpha\"?"), "{unknown}");
+        let unused = |value| parse::<Outer>(value).unwrap_err().unused;
+        assert!(unused(json!({ "inner": { "alpha": 1, "beta": 2 } })));
+        assert!(!unused(json!({ "inner": { "alpha": -1 } })));
         let range = message(json!({ "inner": { "alpha": -1 } }));
         assert!(range.starts_with("config key `inner.alpha`: ") && range.contains("-1"), "{range}");
         let missing = message(json!({ "inner": {} }));

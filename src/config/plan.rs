@@ -20,15 +20,28 @@ pub enum Precision {
     F64,
 }
 
-/// When the exact hypergradient is computed: false, true (with every evaluation), or N (every N
-/// iterations). It costs a lower-level solve over all samples.
+/// When the exact hypergradient is computed: false, true (with every evaluation), N (every N
+/// iterations), or "end". It costs a lower-level solve over all samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected false, true or a number of iterations of 1 or more")]
+#[serde(
+    untagged,
+    expecting = "expected false, true, a number of iterations of 1 or more, or \"end\""
+)]
 pub enum Hypergradient {
     /// Never, or with every evaluation.
     Switch(bool),
     /// At the start, at every multiple of N, and at the end.
     Every(std::num::NonZeroU64),
+    /// After the last iteration.
+    End(End),
+}
+
+/// The word `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// After the last iteration.
+    End,
 }
 
 /// Key `evaluate`.
@@ -62,6 +75,7 @@ impl Evaluate {
         match self.hypergradient {
             Hypergradient::Switch(on) => on && self.metrics_due(k, last),
             Hypergradient::Every(n) => k.is_multiple_of(n.get()) || k == last,
+            Hypergradient::End(_) => k == last,
         }
     }
 }
@@ -166,7 +180,7 @@ impl Plan {
                 let kind = &problem["kind"];
                 let problem =
                     format!("the problem {kind} has no data to deal out; remove this key");
-                return Err(KeyError::value("partition", problem).into());
+                return Err(KeyError::unused("partition", problem).into());
             }
         };
         let facts = algorithms.facts(&algorithm);
@@ -216,8 +230,22 @@ impl Plan {
 
     /// The whole hash as hexadecimal digits.
     pub fn sha256_hex(&self) -> String {
-        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&self.sha256)
     }
+
+    /// SHA-256 of `resolved` without `name`, as hexadecimal digits: runs that differ in their names
+    /// alone have it in common.
+    pub fn unnamed_sha256_hex(&self) -> String {
+        let mut unnamed = self.resolved.clone();
+        if let Some(map) = unnamed.as_object_mut() {
+            map.remove("name");
+        }
+        hexadecimal(&Sha256::digest(unnamed.to_string()))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_name(name: &str) -> Result<(), KeyError> {
@@ -255,6 +283,19 @@ mod tests {
         assert_eq!(plan.resolved["algorithm"]["momentum"], json!("server"));
         let again = Plan::new(plan.resolved.clone()).unwrap();
         assert_eq!((again.resolved, again.sha256), (plan.resolved, plan.sha256));
+    }
+
+    #[test]
+    fn runs_that_differ_in_name_alone_have_a_hash_in_common() {
+        let hashes = |name: &str, seed: u64| {
+            let mut config = example();
+            config["name"] = json!(name);
+            config["seed"] = json!(seed);
+            let plan = Plan::new(config).unwrap();
+            (plan.sha256_hex(), plan.unnamed_sha256_hex())
+        };
+        let (a, b, c) = (hashes("a", 0), hashes("b", 0), hashes("a", 1));
+        assert!(a.0 != b.0 && a.1 == b.1 && a.1 != c.1);
     }
 
     /// Every rank reads the config that the root resolved; its hash must be the root's.

@@ -36,7 +36,6 @@ pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
 }
 
 /// Sets one key: `key.path=value`. The value is read as JSON, or else taken as a string.
-/// Objects on the way are made; the plan then refuses keys that do not exist.
 pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError> {
     let fail = |problem: String| {
         let given = given.chars().take(100).collect();
@@ -47,13 +46,19 @@ pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError
         Ok(Strict(value)) => value,
         Err(_) => Value::String(text.to_owned()),
     };
+    set_key(config, path, value).map_err(fail)
+}
+
+/// Sets the key of a dotted path; objects on the way are made, and the plan then refuses keys that do
+/// not exist. The error says what is wrong with the path.
+pub fn set_key(config: &mut Value, path: &str, value: Value) -> Result<(), String> {
     if path.split('.').count() > MAX_DEPTH {
-        return Err(fail(format!("the path has more than {MAX_DEPTH} parts")));
+        return Err(format!("the path has more than {MAX_DEPTH} parts"));
     }
     let mut at = config;
     for key in path.split('.') {
         if key.is_empty() {
-            return Err(fail(format!("`{path}` has an empty part")));
+            return Err(format!("`{path}` has an empty part"));
         }
         at = match at {
             Value::Object(map) => map.entry(key).or_insert(Value::Null),
@@ -61,7 +66,7 @@ pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError
                 *at = Value::Object(Map::new());
                 &mut at[key]
             }
-            other => return Err(fail(format!("`{key}` would be a key of {other}"))),
+            other => return Err(format!("`{key}` would be a key of {other}")),
         };
     }
     *at = value;

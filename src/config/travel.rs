@@ -231,19 +231,34 @@ fn uplinks(
         }
         return Ok(([IDENTITY; 3].map(|kind| json!({ "kind": kind })), [1; 3]));
     };
-    let mut given = given.clone();
-    let every = take_every(&mut given).map_err(|e| e.below("compressor"))?;
-    let all = per_variable(&given, |one| compressors::coders().resolve(one))
-        .map_err(|e| e.below("compressor"))?;
-    if !facts.compressed && (every != [1; 3] || all.iter().any(|c| c["kind"] != IDENTITY)) {
+    let unused = || {
         let problem = format!(
             "the algorithm {algorithm} sends everything uncompressed, in every iteration; remove \
              this key, or use \
              \"c-soba\", \"cm-soba\" or \"ef-soba\""
         );
-        return Err(KeyError::value("compressor", problem));
+        KeyError::unused("compressor", problem)
+    };
+    // Whatever else it says, it has no use.
+    if !facts.compressed && !is_identity(given) {
+        return Err(unused());
+    }
+    let mut given = given.clone();
+    let every = take_every(&mut given).map_err(|e| e.below("compressor"))?;
+    let all = per_variable(&given, |one| compressors::coders().resolve(one))
+        .map_err(|e| e.below("compressor"))?;
+    if !facts.compressed && every != [1; 3] {
+        return Err(unused());
     }
     Ok((all, every))
+}
+
+/// Whether nothing but identity is asked for.
+fn is_identity(given: &Value) -> bool {
+    match is_separate(given) {
+        true => Block::ALL.iter().all(|block| given[block.name()]["kind"] == IDENTITY),
+        false => given["kind"] == IDENTITY,
+    }
 }
 
 /// Where D_x has few entries they travel as they are: one compressor for all is for y and z.
@@ -305,7 +320,7 @@ fn per_variable(
     let map = given.as_object().unwrap_or(&empty);
     let names = Block::ALL.map(Block::name);
     if let Some(key) = map.keys().find(|key| !names.contains(&key.as_str())) {
-        return Err(KeyError::value(key, "unknown key; known here: x, y, z".into()));
+        return Err(KeyError::unused(key, "unknown key; known here: x, y, z".into()));
     }
     let mut all = [Value::Null, Value::Null, Value::Null];
     for (name, slot) in names.into_iter().zip(&mut all) {
@@ -322,6 +337,10 @@ fn feedback_of(
     facts: AlgorithmFacts,
 ) -> Result<Value, KeyError> {
     let default = json!({ "kind": facts.feedback[0] });
+    if !facts.compressed && written.is_some_and(|given| given["kind"] != default["kind"]) {
+        let problem = format!("the algorithm {algorithm} loses nothing; remove this key");
+        return Err(KeyError::unused("feedback", problem));
+    }
     let resolved = feedback::registry()
         .resolve(written.unwrap_or(&default))
         .map_err(|e| e.below("feedback"))?;

@@ -21,6 +21,20 @@ pub enum Dataset {
     Files(Files),
 }
 
+/// Name, one line, and source of each format that [`Files`] may have, for `sobaya list`.
+pub const FORMATS: [(&str, &str, &str); 2] = [
+    (
+        "svmlight",
+        "label index:value ... lines, sparse or dense, plain, .gz or .xz",
+        "Joachims 1999",
+    ),
+    (
+        "idx",
+        "images and labels in a file each, as those of MNIST, plain, .gz or .xz",
+        "LeCun, Cortes, Burges",
+    ),
+];
+
 /// Files of the user's, by their format. Paths are relative to the data folder, or absolute.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "format")]

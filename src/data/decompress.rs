@@ -24,6 +24,22 @@ pub fn decompressed<'a>(mut bytes: impl BufRead + 'a) -> io::Result<Box<dyn BufR
     Ok(Box::new(bytes))
 }
 
+/// What an error in compressed data means, where its own words do not say.
+pub fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            "the compressed data end early; fetch the file again".into()
+        }
+        io::ErrorKind::OutOfMemory => {
+            format!(
+                "unpacking asks for more than {} MiB; pack it by `xz -9` or less",
+                XZ_MEMORY >> 10
+            )
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// A reader with a buffer.
 pub fn buffered<R: Read>(reader: R) -> BufReader<R> {
     BufReader::with_capacity(BUFFER, reader)

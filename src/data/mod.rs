@@ -18,7 +18,7 @@ mod svmlight;
 use std::path::PathBuf;
 
 pub use csr::Csr;
-pub use dataset::{Dataset, Files, IdxFiles, SvmlightFiles};
+pub use dataset::{Dataset, FORMATS, Files, IdxFiles, SvmlightFiles};
 pub use features::{Chosen, Features, Row, Rows};
 pub use load::{LoadError, Loaded, Request, load};
 pub use partition::{Partition, PartitionError};
@@ -52,7 +52,7 @@ pub struct DataError {
 pub enum DataProblem {
     #[error("not found; {remedy}")]
     NotFound { remedy: String },
-    #[error("{0}")]
+    #[error("{}", decompress::explain(.0))]
     Io(#[from] std::io::Error),
     #[error("not an idx file of {expected}: its first four bytes are {found:02x?}")]
     Magic { found: [u8; 4], expected: &'static str },

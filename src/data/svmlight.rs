@@ -1,10 +1,10 @@
 //! The svmlight format, plain or compressed: one sample a line, `label index:value index:value ...`,
 //! indices from 1 on and ascending, what is not named is zero; `#` begins a comment.
 
-use std::io::{self, BufRead, Read};
+use std::io::{BufRead, Read};
 use std::path::Path;
 
-use super::decompress::decompressed;
+use super::decompress::{decompressed, explain};
 use super::{DataError, DataProblem, MAX_FEATURES, Row};
 use crate::scalar::Scalar;
 
@@ -67,7 +67,7 @@ pub fn read<F: Scalar>(
         text.clear();
         // One byte more than a line may have, to tell.
         let read = (&mut reader).take(MAX_LINE + 1).read_until(b'\n', &mut text);
-        if read.map_err(|e| wrong((text.len(), unreadable(&e))))? == 0 {
+        if read.map_err(|e| wrong((text.len(), explain(&e))))? == 0 {
             break;
         }
         if text.len() as u64 > MAX_LINE {
@@ -79,14 +79,6 @@ pub fn read<F: Scalar>(
         }
     }
     Ok(sample.largest)
-}
-
-/// Compressed data that ends early says so; other errors keep their own words.
-fn unreadable(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the compressed file ends here; fetch it again".into(),
-        _ => error.to_string(),
-    }
 }
 
 /// The sample of the last line.

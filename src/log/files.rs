@@ -31,21 +31,39 @@ pub fn claim(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(write_error(&path))
 }
 
+/// Takes a run that did not complete out of its folder; other files stay. The summary goes first: what
+/// is left then never looks like a run that has ended.
+pub fn discard(folder: &Path) -> Result<(), LogError> {
+    for name in ["summary.json", "log.h5", "log.journal", "config.json"] {
+        for path in [folder.join(name), folder.join(name).with_extension("tmp")] {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(write_error(&path)(e)),
+                _ => (),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Replaces a file at once: a temporary file beside it, synced, renamed over it, folder synced.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
+    let written = File::create(&temporary).and_then(|mut file| file.write_all(bytes));
+    let written = written.map_err(write_error(path)).and_then(|()| publish(&temporary, path));
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Makes a file that has been written durable and gives it its name.
+pub fn publish(temporary: &Path, path: &Path) -> Result<(), LogError> {
+    let rename = || {
+        File::open(temporary)?.sync_all()?;
+        fs::rename(temporary, path)?;
         match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
             _ => Ok(()),
         }
     };
-    write().map_err(|e| {
-        let _ = fs::remove_file(&temporary);
-        write_error(path)(e)
-    })
+    rename().map_err(write_error(path))
 }

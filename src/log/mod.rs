@@ -3,6 +3,7 @@
 //! While the run goes on, rows are appended to `log.journal`; `log.h5` is built from the journal in
 //! memory and replaces the old one by a rename, so that it is complete at any time.
 
+mod collect;
 mod files;
 mod hdf5;
 mod journal;
@@ -20,6 +21,8 @@ use crate::evaluate::Evaluation;
 use crate::net::{PHASES, RankReport};
 
 pub use self::hdf5::Header;
+pub use collect::collect;
+pub use files::{create_folder, discard, replace};
 pub use journal::{Record, Row};
 pub use progress::Progress;
 pub use table::{Summary, bytes, table};

@@ -6,11 +6,14 @@
 use std::ffi::CString;
 
 use hdf5::types::VarLenArray;
-use hdf5::{Dataset, File, ObjectReference1, Result};
+use hdf5::{Dataset, Group, ObjectReference1, Result};
 use hdf5_sys::h5a::{H5Aclose, H5Acreate2, H5Awrite};
 use hdf5_sys::h5p::H5P_DEFAULT;
 use hdf5_sys::h5s::{H5S_SCALAR, H5Sclose, H5Screate};
 use hdf5_sys::h5t::{H5T_C_S1, H5Tclose, H5Tcopy, H5Tset_size};
+
+/// The attribute in which a dataset names its dimensions.
+pub const LIST: &str = "DIMENSION_LIST";
 
 /// Makes a dataset the scale of the dimension that has its name.
 pub fn make_scale(dataset: &Dataset, name: &str) -> Result<()> {
@@ -18,17 +21,15 @@ pub fn make_scale(dataset: &Dataset, name: &str) -> Result<()> {
     c_string_attribute(dataset, "NAME", name)
 }
 
-/// Names the dimensions of a dataset after existing scales.
-pub fn attach(file: &File, dataset: &Dataset, dimensions: &[&str]) -> Result<()> {
+/// Names the dimensions of a dataset after existing scales of its group.
+pub fn attach(group: &Group, dataset: &Dataset, dimensions: &[&str]) -> Result<()> {
     let mut list = vec![];
     for name in dimensions {
-        let scale = file.reference::<ObjectReference1>(name)?;
+        let scale = group.reference::<ObjectReference1>(name)?;
         list.push(VarLenArray::from_slice(&[scale]));
     }
-    let attribute = dataset
-        .new_attr::<VarLenArray<ObjectReference1>>()
-        .shape(list.len())
-        .create("DIMENSION_LIST")?;
+    let attribute =
+        dataset.new_attr::<VarLenArray<ObjectReference1>>().shape(list.len()).create(LIST)?;
     attribute.write(&ndarray::Array1::from(list))
 }
 

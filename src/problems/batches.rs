@@ -1,41 +1,50 @@
-//! Mini-batches of problems with samples: what their config keys may say.
+//! What problems with samples share: their mini-batches' keys.
 
-use crate::config::{Count, KeyError};
+use crate::config::{Count, KeyError, Share};
 use crate::data::Sampler;
 
 /// No mini-batch has more samples.
-const MAX_BATCH: usize = 1_000_000;
+const MAX: usize = 1_000_000;
 
-/// Keys `batch_lower`, `batch_upper` and `sampler`.
+/// Default of `batch_lower` and `batch_upper`.
+pub fn default_batch() -> Count {
+    Count::constant(64.0)
+}
+
+/// Default of `validation_fraction`.
+pub fn default_validation() -> Share {
+    Share::constant(0.2)
+}
+
+/// The keys that say how a worker's two mini-batches are drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Batches {
-    /// Samples of a lower-level mini-batch.
+    /// `batch_lower`.
     pub lower: Count,
-    /// Samples of an upper-level mini-batch.
+    /// `batch_upper`.
     pub upper: Count,
-    /// How they are drawn.
+    /// `sampler`.
     pub sampler: Sampler,
 }
 
 impl Batches {
-    fn keys(self) -> [(&'static str, usize); 2] {
+    fn by_key(&self) -> [(&'static str, usize); 2] {
         [("batch_lower", self.lower.get()), ("batch_upper", self.upper.get())]
     }
 
-    /// Memory holds a batch.
-    pub fn check(self) -> Result<(), KeyError> {
-        for (key, batch) in self.keys() {
-            if batch > MAX_BATCH {
-                let problem = format!("must be at most {MAX_BATCH}, found {batch}");
-                return Err(KeyError::value(key, problem));
+    /// Whether the numbers make sense without the data.
+    pub fn check(&self) -> Result<(), KeyError> {
+        match self.by_key().into_iter().find(|(_, batch)| *batch > MAX) {
+            Some((key, batch)) => {
+                Err(KeyError::value(key, format!("must be at most {MAX}, found {batch}")))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// A slice cannot be longer than what it is cut from: `sizes` (lower, upper, test) of the workers.
-    pub fn check_slices(self, sizes: &[[usize; 3]]) -> Result<(), KeyError> {
-        for (level, (key, batch)) in self.keys().into_iter().enumerate() {
+    /// A slice cannot be longer than what it is cut from: `sizes` of every worker's levels.
+    pub fn check_slices(&self, sizes: &[[usize; 3]]) -> Result<(), KeyError> {
+        for (level, (key, batch)) in self.by_key().into_iter().enumerate() {
             let smallest = sizes.iter().map(|sizes| sizes[level]).min().unwrap_or(usize::MAX);
             if self.sampler == Sampler::Slice && batch > smallest {
                 let problem = format!(

@@ -4,6 +4,7 @@
 //! (`tests/problems.rs`) then ask for an example and compare its directions with finite differences.
 
 mod batches;
+mod hyper_cleaning;
 mod hyper_representation;
 mod quadratic;
 mod regularization_selection;
@@ -117,11 +118,15 @@ pub trait Problem<F: Scalar>: Send {
     /// Worker's part of an evaluation at (x, y).
     fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics;
 
-    /// Area under the ROC curve of x for clean against corrupted training samples of all workers, for
-    /// problems that weigh samples: the chance that a clean one weighs more than a corrupted one.
-    fn weight_auc(&self, _x: &[F]) -> f64 {
-        f64::NAN
+    /// For problems in which x weighs training samples: whether the sample of each entry of x [p] has a
+    /// wrong label.
+    fn corrupted(&self) -> Option<&[bool]> {
+        None
     }
+
+    /// For such problems: the unweighted loss of each of a worker's training samples at y, written to
+    /// their places in `out` [p].
+    fn sample_losses(&self, _worker: usize, _y: &[F], _out: &mut [f64]) {}
 
     /// f_i and g_i of a worker over all of its samples at a fixed x [p], in double precision.
     fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a>;
@@ -263,6 +268,7 @@ pub fn use_registry(registry: Registry<Problems>) {
 pub fn built_in() -> Registry<Problems> {
     Registry(vec![
         entry::<hyper_representation::HyperRepresentation>(),
+        entry::<hyper_cleaning::HyperCleaning>(),
         entry::<quadratic::Quadratic>(),
         entry::<regularization_selection::RegularizationSelection>(),
     ])

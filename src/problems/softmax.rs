@@ -1,4 +1,8 @@
-//! Softmax regression: what scores [classes] of one sample say.
+//! Softmax regression sample by sample: probabilities, residuals, and how they change with the scores.
+//!
+//! With s the scores [classes] of a sample, p = softmax(s) and t its one-hot label, the cross-entropy is
+//! log sum exp s - s't, its derivative with respect to s is p - t, and along a change u of the scores
+//! that changes by p o (u - p'u).
 
 use crate::data::Label;
 use crate::scalar::Scalar;

@@ -4,6 +4,7 @@
 mod keys;
 #[path = "../process/mod.rs"]
 mod process;
+mod svmlight;
 
 use std::fs;
 use std::io::Write;

@@ -42,22 +42,29 @@ fn apart(command: &mut Command) {
     command.env("OMPI_MCA_orte_tmpdir_base", folder).env("OPENBLAS_NUM_THREADS", "1");
 }
 
-/// `command` on this many ranks.
-pub fn mpirun(ranks: usize, command: &Command) -> Command {
+/// Lets Open MPI start as many ranks as a test wants, whoever runs it; whether it is Open MPI.
+pub fn let_launch(launcher: &mut Command) -> bool {
     static OPEN_MPI: OnceLock<bool> = OnceLock::new();
     let open_mpi = OPEN_MPI.get_or_init(|| {
         let version = Command::new("mpirun").arg("--version").output().expect("mpirun is there");
         String::from_utf8_lossy(&version.stdout).contains("Open MPI")
     });
-    let mut launcher = Command::new("mpirun");
     if *open_mpi {
-        launcher.arg("-q");
         for name in ["ALLOW_RUN_AS_ROOT", "ALLOW_RUN_AS_ROOT_CONFIRM"] {
             launcher.env(format!("OMPI_{name}"), "1");
         }
         for name in ["rmaps_base_oversubscribe", "mpi_yield_when_idle"] {
             launcher.env(format!("OMPI_MCA_{name}"), "1");
         }
+    }
+    *open_mpi
+}
+
+/// `command` on this many ranks.
+pub fn mpirun(ranks: usize, command: &Command) -> Command {
+    let mut launcher = Command::new("mpirun");
+    if let_launch(&mut launcher) {
+        launcher.arg("-q");
     }
     launcher.args(["-n", &ranks.to_string()]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

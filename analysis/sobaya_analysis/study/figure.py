@@ -21,7 +21,7 @@ from matplotlib.ticker import (
 )
 
 from ..figures import images
-from ..report import human_bytes
+from ..markup import human_bytes
 from ..theme import COLOURS, MARKERS, MATPLOTLIB
 from .results import MethodResult
 

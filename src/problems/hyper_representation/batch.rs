@@ -48,8 +48,8 @@ pub enum Input<'a, F> {
 }
 
 impl<'a, F: Scalar> Input<'a, F> {
-    /// Draws the batches and writes their labels. Dense slices may stay in place; other samples are copied
-    /// to the first rows of `room`. Without upper-level labels there is no upper-level batch.
+    /// Draws the batches and writes their labels. Slices of dense samples may stay in place; others
+    /// are copied to the first rows of `room`. Without upper-level labels there is no such batch.
     pub fn draw(
         sampler: Sampler,
         in_place: bool,
@@ -59,7 +59,7 @@ impl<'a, F: Scalar> Input<'a, F> {
         (lower_labels, upper_labels): (&mut [Label], &mut [Label]),
     ) -> Self {
         let [lower_key, upper_key] = [Stream::BatchLower, Stream::BatchUpper].map(|s| draw.key(s));
-        if in_place && !shard.lower.features.is_sparse() {
+        if in_place && sampler == Sampler::Slice && !shard.lower.features.is_sparse() {
             return Self::Apart([
                 Sampler::slice(&shard.lower, lower_key, lower_labels),
                 Sampler::slice(&shard.upper, upper_key, upper_labels),

@@ -30,10 +30,11 @@ use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::batches::Batches;
+use super::batches::{Batches, default_batch, default_validation};
+use super::softmax;
 use super::{
     Draw, FullSample, LocalMetrics, Losses, Problem, ProblemContext, ProblemError, ProblemFacts,
-    ProblemKind, softmax,
+    ProblemKind,
 };
 use crate::config::{Count, KeyError, Positive, Share};
 use crate::data::{Dataset, Features, Label, Loaded, Request, Sampler, Scale, Shard, Split, load};
@@ -90,12 +91,6 @@ fn default_hidden() -> Vec<Count> {
 }
 fn default_l2() -> Positive {
     Positive::constant(1e-3)
-}
-fn default_validation() -> Share {
-    Share::constant(0.2)
-}
-fn default_batch() -> Count {
-    Count::constant(64.0)
 }
 
 impl Kind for HyperRepresentation {
@@ -318,7 +313,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let labels = &mut labels[..rows];
         let mut m = m.slice_mut(s![..rows, ..]);
         let shard = &shards[draw.worker - self.first];
-        let in_place = *sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let in_place = backbone.widths[1] < STACK_FROM;
         let input = Input::draw(*sampler, in_place, shard, draw, room, labels.split_at_mut(*lower));
         let input = input.parts();
 
@@ -362,7 +357,7 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let labels = &mut labels[..*lower];
         let mut m = m.slice_mut(s![..*lower, ..]);
         let shard = &shards[draw.worker - self.first];
-        let in_place = *sampler == Sampler::Slice && backbone.widths[1] < STACK_FROM;
+        let in_place = backbone.widths[1] < STACK_FROM;
         let input = Input::draw(*sampler, in_place, shard, draw, room, (labels, &mut []));
         let input = input.parts();
 

@@ -29,7 +29,7 @@ use rand_distr::{Distribution, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::batches::Batches;
+use super::batches::{Batches, default_batch, default_validation};
 use super::{FullSample, Problem, ProblemContext, ProblemError, ProblemFacts, ProblemKind};
 use crate::config::{Count, KeyError, Share};
 use crate::data::{Dataset, Features, Label, Loaded, Request, Sampler, Scale, Shard, Split, load};
@@ -98,13 +98,6 @@ impl Default for Start {
     fn default() -> Self {
         Self::At(0.0)
     }
-}
-
-fn default_validation() -> Share {
-    Share::constant(0.2)
-}
-fn default_batch() -> Count {
-    Count::constant(64.0)
 }
 
 impl Kind for RegularizationSelection {

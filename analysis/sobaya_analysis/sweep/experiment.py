@@ -1,0 +1,258 @@
+"""Sort a sweep by what it varies: features, cells (members equal but for the seed), panels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..configs import canonical, describe, fingerprint, flatten, number, printable
+from ..group import Group
+from ..runs import Run
+from .model import COMPLETED, Member, Sweep
+
+KIND = "algorithm.kind"
+RATIO = "compressor.ratio"
+VARIABLES = "compressor.variables"
+"""Made up here: which of x, y, z are compressed."""
+STEPS = ("algorithm.alpha", "algorithm.beta", "algorithm.gamma")
+"""Step sizes. Where a figure is not about them, each line has the best of those that were tried."""
+
+_ORDER = (KIND, "compressor.", "feedback.", "downlink.", "workers", "partition.", "problem.")
+_OF_A_METHOD = ("algorithm.", "compressor.", "feedback.", "downlink.", "wire.")
+"""Settings in which a method may differ from the one it is compared with."""
+MOST_LINES = 6
+"""Lines that one panel may hold when they are not one per algorithm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Members that differ only by seed."""
+
+    label: str
+    kind: str
+    """Kind of the algorithm."""
+    settings: Mapping[str, Any]
+    """Value of each axis of the experiment; None where the method has no such key."""
+    config: Mapping[str, Any]
+    members: tuple[Member, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Logs of the members that have one."""
+        return tuple(member.run for member in self.members if member.run is not None)
+
+    @property
+    def completed(self) -> tuple[Run, ...]:
+        """Logs of the members that ended well."""
+        return tuple(m.run for m in self.members if m.run is not None and m.state == COMPLETED)
+
+    @property
+    def group(self) -> Group:
+        """The same as a group of the plain report."""
+        return Group(self.label, self.runs)
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A sweep in cells. An axis is a key that takes two values or more with one algorithm."""
+
+    sweep: Sweep
+    cells: tuple[Cell, ...]
+    axes: tuple[str, ...]
+
+    @property
+    def step_axes(self) -> tuple[str, ...]:
+        """Axes that are step sizes."""
+        return tuple(axis for axis in self.axes if axis in STEPS)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Cells that are drawn together; `title` says what they share, empty if there is no other."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+def features(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and leaves of a config, without seed and name.
+
+    Compressors that are the same on all compressed variables stand as one, beside the made-up
+    key `compressor.variables`.
+    """
+    plain = canonical(config)
+    compressor = plain.pop("compressor", None)
+    flat = flatten(plain)
+    if not isinstance(compressor, Mapping):
+        return flat
+    parts = {v: compressor.get(v) for v in "xyz"} if "kind" not in compressor else {}
+    if not parts:
+        parts = dict.fromkeys("xyz", compressor)
+    used = {
+        v: p for v, p in parts.items() if isinstance(p, Mapping) and p.get("kind") != "identity"
+    }
+    flat[VARIABLES] = ", ".join(used) or "none"
+    distinct = list(used.values())
+    if not distinct:
+        flat["compressor.kind"] = "identity"
+    elif all(part == distinct[0] for part in distinct):
+        flat |= flatten(distinct[0], "compressor.")
+    else:
+        flat |= flatten(compressor, "compressor.")
+        flat["compressor.kind"] = describe(compressor)
+    return flat
+
+
+def experiment(sweep: Sweep) -> Experiment:
+    """Cells of a sweep, soba first and else in the order of its file, and its axes."""
+    found: dict[str, list[Member]] = {}
+    for member in sweep.members:
+        found.setdefault(fingerprint(member.config), []).append(member)
+    lists = sorted(found.values(), key=lambda members: kind_of(members[0].config) != "soba")
+    flats = [features(members[0].config) for members in lists]
+    set_keys = {key for member in sweep.members for key in flatten(member.settings)}
+    keys = axes_of(flats, set_keys)
+    cells = [
+        Cell(
+            label="",
+            kind=kind_of(members[0].config),
+            settings={key: flat.get(key) for key in keys},
+            config=canonical(members[0].config),
+            members=tuple(members),
+        )
+        for members, flat in zip(lists, flats, strict=True)
+    ]
+    return Experiment(sweep, relabelled(cells), keys)
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Kind of the algorithm."""
+    algorithm = config.get("algorithm")
+    kind = algorithm.get("kind") if isinstance(algorithm, Mapping) else None
+    return printable(kind) if isinstance(kind, str) else "unknown"
+
+
+def axes_of(flats: Sequence[Mapping[str, Any]], set_keys: set[str]) -> tuple[str, ...]:
+    """Keys that the sweep sets and that vary within at least one algorithm."""
+    compressors = any(key.split(".")[0] == "compressor" for key in set_keys)
+    found = []
+    for key in {key for flat in flats for key in flat} - {KIND}:
+        named = key in set_keys or (compressors and key.startswith("compressor."))
+        values: dict[Any, set[str]] = {}
+        for flat in flats:
+            values.setdefault(flat.get(KIND), set()).add(repr(flat.get(key)))
+        if named and any(len(of_kind) > 1 for of_kind in values.values()):
+            found.append(key)
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(key: str) -> tuple[int, str]:
+    place = next((i for i, first in enumerate(_ORDER) if key.startswith(first)), len(_ORDER))
+    return place, key
+
+
+def relabelled(cells: Sequence[Cell], without: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """Cells whose labels say the algorithm and what varies among cells of the same algorithm."""
+    keys = [key for key in (cells[0].settings if cells else ()) if key not in without]
+    texts: list[str] = []
+    for cell in cells:
+        same = [other for other in cells if other.kind == cell.kind]
+        shown = [key for key in keys if len({repr(other.settings[key]) for other in same}) > 1]
+        texts.append(printable(", ".join([cell.kind, *_words(cell, shown)])))
+    return tuple(
+        replace(cell, label=f"{text} #{texts[: i + 1].count(text)}" if text in texts[:i] else text)
+        for i, (cell, text) in enumerate(zip(cells, texts, strict=True))
+    )
+
+
+def _words(cell: Cell, keys: Sequence[str]) -> list[str]:
+    return [words(key, cell.settings[key]) for key in keys if cell.settings[key] is not None]
+
+
+def words(key: str, value: Any) -> str:  # noqa: ANN401
+    """A setting in a few words: `ratio 0.1`, `on x`."""
+    if key == VARIABLES:
+        return f"on {value}"
+    if key.endswith(".kind"):
+        return number(value)
+    return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {number(value)}"
+
+
+def merged_steps(
+    cells: Sequence[Cell],
+    step_axes: Sequence[str],
+    score: Callable[[Cell], float],
+) -> tuple[Cell, ...]:
+    """Of cells that differ only in step sizes the one with the best score, in the order given."""
+    if not step_axes:
+        return tuple(cells)
+    best: dict[tuple[str, ...], Cell] = {}
+    for cell in cells:
+        rest = (cell.kind, *(repr(v) for k, v in cell.settings.items() if k not in step_axes))
+        known = best.get(rest)
+        if known is None or score(cell) > score(known):
+            best[rest] = cell
+    return relabelled(list(best.values()), without=step_axes)
+
+
+def reference(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The soba cell to compare with: equal in every axis that does not belong to the method."""
+    if cell.kind == "soba":
+        return cell
+    return next((other for other in cells if is_reference(other, cell)), None)
+
+
+def is_reference(other: Cell, cell: Cell) -> bool:
+    """Whether `other` is soba with all settings of `cell` that do not belong to the method."""
+    return other.kind == "soba" and all(
+        other.settings[key] == value
+        for key, value in cell.settings.items()
+        if not key.startswith(_OF_A_METHOD)
+    )
+
+
+def panels(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[Panel, ...]:
+    """Split cells by the values of `axes` so that a panel has one line per algorithm.
+
+    All cells stay together if the lines are few. A method that lacks a key (soba has no ratio)
+    stands in every panel that its other settings fit.
+    """
+    keys = [axis for axis in axes if len({repr(c.settings.get(axis)) for c in cells}) > 1]
+    lines = {(c.kind, *(repr(c.settings[key]) for key in keys)) for c in cells}
+    if not keys or len(lines) <= MOST_LINES:
+        return (Panel("", tuple(cells)),)
+    tuples = list(dict.fromkeys(tuple(c.settings[key] for key in keys) for c in cells))
+    tuples.sort(key=lambda values: [sort_key(value) for value in values])
+    full = [t for t in tuples if not any(t != other and _fits(t, other) for other in tuples)]
+    result = []
+    for place in full:
+        inside = [c for c in cells if _fits(tuple(c.settings[key] for key in keys), place)]
+        known = [words(k, v) for k, v in zip(keys, place, strict=True) if v is not None]
+        result.append(Panel(printable(", ".join(known)) or "other", tuple(inside)))
+    return tuple(result)
+
+
+def _fits(values: tuple[Any, ...], place: tuple[Any, ...]) -> bool:
+    return all(own is None or own == other for own, other in zip(values, place, strict=True))
+
+
+def sort_key(value: Any) -> tuple[int, float, str]:  # noqa: ANN401
+    """Order of the values of an axis: absent, numbers, texts."""
+    if value is None:
+        return 0, 0.0, ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return 1, float(value), ""
+    return 2, 0.0, str(value)
+
+
+def values_of(cells: Sequence[Cell], axis: str) -> list[Any]:
+    """Distinct values of an axis in order, absent ones left out."""
+    found = {repr(c.settings.get(axis)): c.settings.get(axis) for c in cells}
+    return sorted((v for v in found.values() if v is not None), key=sort_key)
+
+
+def is_number(value: Any) -> bool:  # noqa: ANN401
+    """Whether a setting can stand on a numerical axis."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,233 @@
+//! Sweeps: many runs from one file, each in a folder that is named by its config's hash.
+//!
+//! `file.rs` reads the sweep file, `plan.rs` makes its members, `folder.rs` says how far one is, `runner.rs`
+//! runs those that are not finished as children (`child.rs`), `slurm.rs` has them run by a job array,
+//! `status.rs` and `collect.rs` say what came out.
+//!
+//! ```text
+//! DIR/sweep.json      name and members: hash, settings, config      DIR/lock   held while it runs
+//! DIR/HASH/           a member's run, with member.json, stdout, stderr, failure.json, member.lock
+//! DIR/collected.h5    a group for each finished member              DIR/summary.csv   a row for each
+//! ```
+
+mod child;
+mod collect;
+mod file;
+mod folder;
+mod lock;
+mod plan;
+mod runner;
+mod slurm;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::{ConfigError, KeyError};
+use crate::log::{self, LogError};
+use folder::{MemberFolder, State};
+use lock::{Lock, Sharing};
+use runner::Runner;
+
+pub use file::SweepFile;
+pub use plan::{Member, members};
+
+/// Why a sweep cannot be planned, or did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum SweepError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("sweep {}: key `{}`: {}", path.display(), error.key.escape_debug(), error.problem)]
+    File { path: PathBuf, error: KeyError },
+    #[error("member {settings}: {error}{advice}")]
+    Member { settings: String, error: ConfigError, advice: &'static str },
+    #[error("no member uses `{key}` of the grid; {problem}")]
+    NobodyUses { key: String, problem: String },
+    #[error(
+        "list and grid have {size} combinations, a sweep at most {most}; make it several sweeps"
+    )]
+    TooMany { size: usize, most: usize },
+    #[error(
+        "the members {} and {} have the hash {hash} in common; change one of them a little",
+        words[0],
+        words[1]
+    )]
+    Collision { hash: String, words: [String; 2] },
+    #[error(
+        "no member is called {given}; give its place, from 0, or its hash, as `status` lists them"
+    )]
+    NoMember { given: String },
+    #[error("cannot start {program}: {source}; set `launcher` in the sweep file, [] for none")]
+    Launcher { program: String, source: std::io::Error },
+    #[error(
+        "cannot start sbatch: {source}; the job array is written to {}: give it to sbatch where Slurm is",
+        script.display()
+    )]
+    NoSbatch { script: PathBuf, source: std::io::Error },
+    #[error("sbatch refused {}: {said}", script.display())]
+    Refused { script: PathBuf, said: String },
+    #[error("{} is in use by {holder}; wait for it, or end it", folder.display())]
+    Taken { folder: PathBuf, holder: String },
+    #[error("{} holds the sweep {found:?}; give another --out", folder.display())]
+    Other { folder: PathBuf, found: String },
+    #[error("{} holds a run of another config; move or remove the folder", folder.display())]
+    Foreign { folder: PathBuf },
+    #[error("{}: {source}; check space and permissions", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{failed} of {total} members failed; the next call tries them again")]
+    Failed { failed: usize, total: usize, code: u8 },
+    #[error("stopped when {finished} of {total} members were finished; the same command goes on")]
+    Stopped { finished: usize, total: usize },
+}
+
+impl SweepError {
+    /// Exit code: that of the first member that failed, 75 for a sweep that was stopped.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Failed { code, .. } => *code,
+            Self::Stopped { .. } => 75,
+            Self::Refused { .. }
+            | Self::Taken { .. }
+            | Self::Other { .. }
+            | Self::Foreign { .. }
+            | Self::Io { .. }
+            | Self::Log(_) => 5,
+            _ => 2,
+        }
+    }
+}
+
+/// A planned sweep and the folder that it lives in.
+pub struct Sweep {
+    path: PathBuf,
+    file: SweepFile,
+    members: Vec<Member>,
+    folder: PathBuf,
+    data: Option<PathBuf>,
+}
+
+impl Sweep {
+    /// Reads and plans a sweep; nothing is written. The folder is sweeps/NAME if none is given; `data` is
+    /// handed to the runs.
+    pub fn open(
+        path: &Path,
+        folder: Option<PathBuf>,
+        data: Option<PathBuf>,
+    ) -> Result<Self, SweepError> {
+        let file = SweepFile::read(path)?;
+        let members = members(&file)?;
+        let folder = folder.unwrap_or_else(|| Path::new("sweeps").join(&file.name));
+        Ok(Self { path: path.to_owned(), file, members, folder, data })
+    }
+
+    /// Number of members.
+    #[allow(clippy::len_without_is_empty)] // A sweep has at least one.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Runs every member that is not finished, `limit` at a time. Returns how many were finished before.
+    pub fn run(&self, limit: usize) -> Result<usize, SweepError> {
+        let _lock = self.claim()?;
+        child::hear_signals();
+        let unfinished = self.unfinished()?;
+        let finished = self.members.len() - unfinished.len();
+        self.clear_sessions();
+        Runner::new(self, unfinished, limit).run()?;
+        Ok(finished)
+    }
+
+    /// Runs one member, by its place or hash, if it is not finished: a task of a job array, which others
+    /// may run beside.
+    pub fn run_member(&self, given: &str) -> Result<(), SweepError> {
+        let member = self.members.iter().find(|member| member.hash == given);
+        let place = || self.members.get(given.parse::<usize>().ok()?);
+        let member = member.or_else(place);
+        let member = member.ok_or_else(|| SweepError::NoMember { given: given.to_owned() })?;
+        let _lock = self.lock(Sharing::WithTasks, lock::LINGER)?;
+        child::hear_signals();
+        if let State::Finished(_) = self.state(member)? {
+            return Ok(());
+        }
+        Runner::new(self, vec![member], 1).run()
+    }
+
+    /// Takes away what an earlier call that was killed has left of members that were finished then; the
+    /// others' goes when they run.
+    fn clear_sessions(&self) {
+        for member in &self.members {
+            let folder = MemberFolder::new(&self.folder, member);
+            if !Lock::is_held(&folder.lock()) {
+                child::clear_session(folder.path());
+            }
+        }
+    }
+
+    /// Takes the folder and writes the plan to it.
+    fn claim(&self) -> Result<Lock, SweepError> {
+        let lock = self.lock(Sharing::Alone, Duration::ZERO)?;
+        let path = self.folder.join("sweep.json");
+        let found = std::fs::read(&path).ok();
+        let found = found.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        match found.as_ref().map(|found| found["name"].as_str().unwrap_or_default()) {
+            Some(found) if found != self.file.name => {
+                Err(SweepError::Other { folder: self.folder.clone(), found: found.to_owned() })
+            }
+            _ => {
+                let members: Vec<Value> = self.members.iter().map(Member::record).collect();
+                let json = json!({ "name": self.file.name, "members": members });
+                log::replace(&path, format!("{json:#}\n").as_bytes())?;
+                Ok(lock)
+            }
+        }
+    }
+
+    fn lock(&self, sharing: Sharing, patience: Duration) -> Result<Lock, SweepError> {
+        log::create_folder(&self.folder)?;
+        let path = self.folder.join("lock");
+        Lock::take(&path, sharing, patience)?.ok_or_else(|| SweepError::Taken {
+            folder: self.folder.clone(),
+            holder: Lock::holder(&path),
+        })
+    }
+
+    fn state(&self, member: &Member) -> Result<State, SweepError> {
+        let folder = MemberFolder::new(&self.folder, member);
+        match folder.state(member) {
+            State::Foreign => Err(SweepError::Foreign { folder: folder.path().to_owned() }),
+            state => Ok(state),
+        }
+    }
+
+    fn unfinished(&self) -> Result<Vec<&Member>, SweepError> {
+        let mut unfinished = vec![];
+        for member in &self.members {
+            if !matches!(self.state(member)?, State::Finished(_)) {
+                unfinished.push(member);
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// Each finished member with its folder and summary.
+    fn finished(&self) -> Result<Vec<(&Member, MemberFolder, Value)>, SweepError> {
+        let mut finished = vec![];
+        for member in &self.members {
+            if let State::Finished(summary) = self.state(member)? {
+                finished.push((member, MemberFolder::new(&self.folder, member), summary));
+            }
+        }
+        Ok(finished)
+    }
+}
+
+/// This program, for the children.
+fn program() -> Result<PathBuf, SweepError> {
+    std::env::current_exe()
+        .map_err(|source| SweepError::Io { path: PathBuf::from("/proc/self/exe"), source })
+}
