@@ -24,8 +24,8 @@ pub enum Error {
     #[error(transparent)]
     Launcher(#[from] WrongLauncher),
     #[error(
-        "rank 0, iteration {iteration}: the iterate is not finite: it diverges; lower the step \
-         sizes alpha, beta, gamma, or set the clip radius rho"
+        "rank 0, iteration {iteration}: the iterate is not finite: it diverges; lower the \
+         algorithm's step sizes, or set the clip radius rho"
     )]
     Diverged { iteration: u64 },
     #[error(

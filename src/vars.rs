@@ -79,6 +79,8 @@ pub struct Blocks([bool; 3]);
 impl Blocks {
     /// All three.
     pub const ALL: Self = Self([true; 3]);
+    /// None of them.
+    pub const NONE: Self = Self([false; 3]);
 
     /// These.
     pub const fn of(blocks: &[Block]) -> Self {
@@ -94,6 +96,13 @@ impl Blocks {
     /// Whether a variable is among them.
     pub fn has(self, block: Block) -> bool {
         self.0[block as usize]
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(mut self, block: Block) -> Self {
+        self.0[block as usize] = true;
+        self
     }
 
     /// In the order in which they are stored and travel.

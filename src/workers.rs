@@ -9,8 +9,8 @@ use crate::vars::{Block, Blocks, Vars, all_finite};
 #[allow(missing_docs)]
 pub enum WorkerError {
     #[error(
-        "the direction of {} is not finite: the iterates diverge; lower the step sizes alpha, beta, \
-         gamma, or set the clip radius rho", block.name()
+        "the direction of {} is not finite: the iterates diverge; lower the algorithm's step sizes, \
+         or set the clip radius rho", block.name()
     )]
     NotFinite { block: Block },
 }

@@ -7,20 +7,13 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use common::{
-    SEED, alone, assert_all_kinds, compressor, distance, links, packed, problem, run, setting,
-};
-use sobaya::algorithms::{self, AlgorithmContext};
-use sobaya::net::Net;
-use sobaya::problems::{Draw, ProblemFacts};
+use common::{SEED, WORKERS, assert_all_kinds, compressor, distance, packed, problem, run};
+use sobaya::algorithms;
+use sobaya::problems::Draw;
 use sobaya::run::Outcome;
 use sobaya::scalar::Scalar;
 use sobaya::vars::{Blocks, Vars, norm};
-use sobaya::workers::Workers;
 
-/// What the problem of these tests is like.
-const QUADRATIC: ProblemFacts = ProblemFacts { partitioned: false, sparse_upper: false };
-const WORKERS: usize = 8;
 const STEPS: [f64; 3] = [0.002, 0.01, 0.01];
 /// p and q of the quadratic problem by default.
 const DIMS: [u64; 2] = [40, 60];
@@ -35,15 +28,29 @@ fn algorithm(kind: &str, more: Value) -> Value {
     config
 }
 
-/// Parameters of every registered algorithm, with its moving average's weight.
-fn examples(theta: f64) -> Vec<Value> {
-    let examples = vec![
+/// Parameters of the algorithms that move all variables at once, with their moving average's weight.
+fn single_loops(theta: f64) -> Vec<Value> {
+    vec![
         algorithm("soba", json!({})),
         algorithm("c-soba", json!({})),
         algorithm("cm-soba", json!({ "theta": theta })),
         algorithm("ef-soba", json!({ "theta": theta })),
         algorithm("ef-soba", json!({ "theta": theta, "momentum": "worker" })),
-    ];
+        algorithm("ma-soba", json!({ "theta": theta })),
+    ]
+}
+
+/// Parameters of every registered algorithm; `tests/double_loops.rs` has more on those with loops.
+fn examples() -> Vec<Value> {
+    let mut examples = single_loops(0.1);
+    examples.extend([
+        json!({ "kind": "amigo", "alpha": 0.02, "beta": 0.1, "gamma": 0.1, "inner_steps": 3,
+            "linear_steps": 4 }),
+        json!({ "kind": "stocbio", "alpha": 0.02, "beta": 0.1, "eta": 0.2, "inner_steps": 3,
+            "neumann_steps": 10 }),
+        json!({ "kind": "f2sa", "alpha": 0.02, "beta": 0.1, "gamma": 0.005, "lambda": 20,
+            "inner_steps": 3 }),
+    ]);
     assert_all_kinds(&algorithms::registry(), &examples);
     examples
 }
@@ -120,9 +127,10 @@ fn more_rounds_stall_lower_by_the_square_root_of_their_variance() {
 
 #[test]
 fn every_algorithm_descends() {
-    for algorithm in examples(0.1) {
+    for algorithm in examples() {
         for precision in ["f32", "f64"] {
-            let outcome = outcome(&algorithm, &rand_k(), precision, 4000);
+            let iterations = if algorithm["inner_steps"].is_null() { 4000 } else { 400 };
+            let outcome = outcome(&algorithm, &rand_k(), precision, iterations);
             let norms: Vec<f64> =
                 outcome.evaluations.iter().map(|(_, e)| e.hypergradient_norm).collect();
             let (first, last) = (norms[0], norms[norms.len() - 1]);
@@ -131,12 +139,34 @@ fn every_algorithm_descends() {
     }
 }
 
+/// Editors complete and check by the schema.
+#[test]
+fn the_schema_has_every_key_of_the_examples() {
+    let schema = sobaya::config::schema();
+    let kinds = schema["properties"]["algorithm"]["oneOf"].as_array().expect("a list of kinds");
+    for algorithm in examples() {
+        let kind = kinds.iter().find(|k| k["properties"]["kind"]["const"] == algorithm["kind"]);
+        let kind = kind.expect("every kind has a schema");
+        assert_eq!(kind["additionalProperties"], json!(false), "{algorithm}");
+        for key in algorithm.as_object().expect("an object").keys() {
+            assert!(kind["properties"].get(key).is_some(), "{algorithm}: {key}");
+        }
+    }
+}
+
 #[test]
 fn traffic_is_the_length_of_the_packets() {
     let iterations = 40;
-    let dense = |bytes: u64| bytes * (DIMS[0] + 2 * DIMS[1]) + 3 * 16;
-    let blocks = [DIMS[0], DIMS[1], DIMS[1]];
-    for algorithm in examples(0.1) {
+    let [p, q] = DIMS;
+    let blocks = [p, q, q];
+    for algorithm in examples() {
+        let packet = |d: u64, bytes: u64| bytes * d + 16;
+        let dense = |bytes: u64| match algorithm["kind"].as_str() {
+            Some("amigo") => 7 * packet(q, bytes) + packet(p, bytes),
+            Some("stocbio") => (3 + 11) * packet(q, bytes) + packet(p, bytes),
+            Some("f2sa") => 3 * 2 * packet(q, bytes) + packet(p, bytes),
+            _ => blocks.iter().map(|&d| packet(d, bytes)).sum(),
+        };
         let sent = match is_compressed(&algorithm) {
             false => dense(4),
             true => {
@@ -160,28 +190,14 @@ fn noisy() -> Value {
     json!({ "kind": "quadratic", "heterogeneity": 1, "noise": 0.1 })
 }
 
-/// (x, y, z) after some iterations on the noisy quadratic problem, with the algorithm's own feedback.
+/// (x, y, z) after some iterations on the noisy quadratic problem.
 fn iterate<F: Scalar>(algorithm: &Value, compressor: &Value, iterations: u64) -> Vars<f64> {
-    let problem = problem::<F>(&noisy(), WORKERS, 0..WORKERS);
-    let start = problem.start();
-    let comm = &mut alone();
-    let compressors = [(); 3].map(|()| compressor.clone());
-    let feedback = algorithms::registry().facts(algorithm).feedback[0];
-    let links = links(&compressors, &json!({ "kind": feedback }), start.dims(), 0..WORKERS);
-    let mut net = Net::<F>::new(comm, setting(WORKERS, start.dims()), links);
-    let context = AlgorithmContext { start, hosted: net.hosted(), problem: QUADRATIC };
-    let algorithm = algorithms::registry().build::<F>(algorithm, context);
-    let mut algorithm = algorithm.expect("an example builds");
-    let mut workers = Workers::new(problem);
-    for k in 0..iterations {
-        algorithm.step(k, &mut workers, &mut net).expect("the only rank");
-    }
-    algorithm.iterate().wide()
+    common::iterate::<F>(&noisy(), algorithm, compressor, iterations)
 }
 
 #[test]
 fn precisions_agree_to_single_precision() {
-    for algorithm in examples(0.1) {
+    for algorithm in examples() {
         let single = iterate::<f32>(&algorithm, &rand_k(), 20);
         let double = iterate::<f64>(&algorithm, &rand_k(), 20);
         let off = distance(single.as_slice(), double.as_slice());
@@ -229,7 +245,7 @@ fn without_compression_every_algorithm_is_its_listing() {
             rho > 1.0 || (length / rho - 1.0).abs() < 1e-12,
             "the clip does not bind: {length}"
         );
-        for mut algorithm in examples(theta) {
+        for mut algorithm in single_loops(theta) {
             algorithm["rho"] = json!(rho);
             let expected = if algorithm["theta"].is_null() { &plain } else { &averaged };
             let found = iterate::<f64>(&algorithm, &identity, 300);

@@ -183,6 +183,33 @@ fn bytes_are_those_of_the_packets_on_any_number_of_ranks() {
     }
 }
 
+/// Each inner step is a round: it uploads and downloads y or z alone, and each iteration is one row.
+#[test]
+fn bytes_of_an_iteration_of_rounds_are_in_its_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = quadratic();
+    let object = config.as_object_mut().expect("an object");
+    object.remove("compressor");
+    object.remove("feedback");
+    object["iterations"] = json!(30);
+    object["algorithm"] = json!({ "kind": "amigo", "alpha": 0.01, "beta": 0.1, "gamma": 0.1,
+        "inner_steps": 4, "linear_steps": 3 });
+    let (n, rounds, [p, q]) = (8, 4 + 3, [40, 60]);
+    let iteration = rounds * (HEADER + 8 * q) + HEADER + 8 * p;
+    let log = log(&run(folder.path(), &config, 2));
+    let expected: Vec<u64> = (0..=30).map(|k| k * n * iteration).collect();
+    assert_eq!(rows(&log, "upload_bytes"), expected);
+    assert_eq!(rows(&log, "download_bytes"), expected);
+    for name in ["upper_loss", "lower_loss"] {
+        let loss = column(&log, name);
+        assert!(loss[0].is_nan() && loss[1..].iter().all(|loss| loss.is_finite()), "{name}");
+    }
+    let path = write(folder.path(), &config);
+    let check = finish(sobaya(&["check", process::text(&path)])).well();
+    let foretold = format!("iteration    <=  {} (1.00 times", sobaya::log::bytes(iteration));
+    assert!(check.out.contains(&foretold), "{foretold}: {}", check.out);
+}
+
 #[test]
 fn evaluations_are_at_the_start_at_multiples_and_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");

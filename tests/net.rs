@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use common::{alone, distance, links, normal, on_ranks, setting};
 use sobaya::comm::{Comm, CommError, Cost, Messages};
 use sobaya::compressors::{self, Coder, Site};
-use sobaya::net::{Collective, Downlink, Links, Net, NetError, PHASES};
+use sobaya::net::{Collective, Downlink, Links, Net, NetError, PHASES, Round};
 use sobaya::problems::{Draw, Losses};
-use sobaya::vars::{Dims, Layout, Vars};
+use sobaya::vars::{Block, Blocks, Dims, Layout, Vars};
 
 const WORKERS: usize = 4;
 const ROWS: usize = 12;
@@ -335,5 +335,81 @@ fn traffic_is_what_the_collectives_carried_but_for_envelopes_and_reports() {
         assert_eq!(traffic.upload_bytes, up, "way {way}");
         let down = comm.broadcast.iter().sum::<u64>() - counts.1 * envelope;
         assert_eq!(traffic.download_bytes, down * WORKERS as u64, "way {way}");
+    }
+}
+
+/// Two rounds of an iteration: y and z on the batches (3, 1), then x.
+#[test]
+fn a_round_moves_its_variables_alone() {
+    let none = || links(&[(); 3].map(|()| identity()), &json!({ "kind": "none" }), dims(), 0..4);
+    let ways: [(&str, Links<f64>); 4] = [
+        ("dense", none()),
+        ("difference", with_difference(&identity())),
+        ("sum", replicated(Collective::Star)),
+        ("segments", replicated(Collective::Segments)),
+    ];
+    let packet = |dim: usize| (16 + 8 * dim) as u64 * WORKERS as u64;
+    for (way, links) in ways {
+        let comm = &mut alone();
+        let mut net = Net::new(comm, setting(WORKERS, dims()), links);
+        let mut server = Vars::<f64>::zeros(dims());
+        let mut copy = Vars::zeros(dims());
+        let (mut bytes, mut draws) = (0, vec![]);
+        let lower = [Block::Y, Block::Z];
+        for (blocks, more, losses) in [
+            (&lower[..], 2 * packet(dims().lower), Losses { upper: f64::NAN, lower: 2.0 }),
+            (&[Block::X], packet(dims().upper), Losses { upper: 5.0, lower: f64::NAN }),
+        ] {
+            let round = Round::of(9, Blocks::of(blocks)).lower(3).upper(1);
+            let compute = |draw: Draw, v: &mut Vars<f64>| {
+                draws.push(draw);
+                v.as_mut_slice().fill(draw.worker as f64);
+                Ok(losses)
+            };
+            let mean = net.mean_at_server(round, compute).expect("the only rank");
+            let mean = mean.expect("the only rank is the server");
+            assert!(blocks.iter().all(|&b| mean.block(b).iter().all(|&v| v == 1.5)), "{way}");
+            server.as_mut_slice().fill(1.0);
+            net.publish(round, &server, &mut copy).expect("the only rank");
+            server.as_mut_slice().copy_from_slice(copy.as_slice());
+            bytes += more;
+            let traffic = net.traffic();
+            assert_eq!((traffic.upload_bytes, traffic.download_bytes), (bytes, bytes), "{way}");
+            let arrived = Block::ALL.map(|block| copy.block(block)[0]);
+            let expected = if blocks == lower { [0.0, 1.0, 1.0] } else { [1.0; 3] };
+            assert_eq!(arrived, expected, "{way}");
+        }
+        assert_eq!(net.losses(), Losses { upper: 5.0, lower: 2.0 }, "{way}");
+        let worker = |worker| Draw { seed: common::SEED, worker, iteration: 9, lower: 3, upper: 1 };
+        assert!(draws.iter().enumerate().all(|(i, &draw)| draw == worker(i % WORKERS)), "{way}");
+        // Losses of another iteration are forgotten.
+        net.publish(10, &server, &mut copy).expect("the only rank");
+        assert!(net.losses().upper.is_nan() && net.losses().lower.is_nan(), "{way}");
+    }
+}
+
+/// Random compressors draw anew in each round, and sender and receiver alike.
+#[test]
+fn rounds_draw_anew() {
+    let rand_k = json!({ "kind": "rand-k", "ratio": 0.1 });
+    for config in [&rand_k, &json!({ "kind": "multi-step", "rounds": 2, "inner": rand_k })] {
+        let all = [(); 3].map(|()| config.clone());
+        let links = links::<f64>(&all, &json!({ "kind": "none" }), dims(), 0..WORKERS);
+        let comm = &mut alone();
+        let mut net = Net::new(comm, setting(WORKERS, dims()), links);
+        let mut mean = |lower| {
+            let round = Round::of(0, Blocks::of(&[Block::X])).lower(lower);
+            let compute = |_: Draw, v: &mut Vars<f64>| {
+                v.as_mut_slice().fill(1.0);
+                Ok(Losses::default())
+            };
+            let mean = net.mean_at_server(round, compute).expect("the only rank");
+            mean.expect("the server").x().to_vec()
+        };
+        let means: Vec<_> = [0, 1, 2, 0].into_iter().map(&mut mean).collect();
+        assert_eq!(means[0], means[3], "{config}");
+        for [a, b] in [[0, 1], [1, 2], [0, 2]] {
+            assert_ne!(means[a], means[b], "{config}");
+        }
     }
 }

@@ -93,6 +93,26 @@ fn methods() -> Vec<(&'static str, Value)> {
                 "downlink": difference(&coded) }),
         ),
         (
+            "ma-soba",
+            json!({ "algorithm": { "kind": "ma-soba", "theta": 0.2 },
+                "downlink": difference(&dithering) }),
+        ),
+        (
+            "amigo",
+            json!({ "algorithm": { "kind": "amigo", "inner_steps": 2, "linear_steps": 1, "rho": 5 },
+                "downlink": difference(&dithering) }),
+        ),
+        (
+            "stocbio",
+            json!({ "algorithm": { "kind": "stocbio", "eta": 0.1, "inner_steps": 1,
+                "neumann_steps": 1 } }),
+        ),
+        (
+            "f2sa",
+            json!({ "algorithm": { "kind": "f2sa", "lambda": 2, "lambda_step": 0.01,
+                "inner_steps": 1 }, "downlink": sum }),
+        ),
+        (
             "shared-sum",
             json!({ "algorithm": { "kind": "c-soba" }, "compressor": shared, "downlink": sum }),
         ),
@@ -102,6 +122,7 @@ fn methods() -> Vec<(&'static str, Value)> {
 /// Methods that only differ in how the same numbers travel: each group ends in one state.
 fn alike() -> Vec<Vec<(&'static str, Value)>> {
     let soba = json!({ "algorithm": { "kind": "soba", "rho": 5 } });
+    let amigo = json!({ "algorithm": { "kind": "amigo", "inner_steps": 3, "linear_steps": 2 } });
     let shared = json!({ "kind": "rand-k", "ratio": 0.1, "shared": true });
     let c_soba = json!({ "algorithm": { "kind": "c-soba" }, "compressor": shared });
     let with = |method: &Value, downlink: &str, collective: &str| {
@@ -110,8 +131,8 @@ fn alike() -> Vec<Vec<(&'static str, Value)>> {
         method["wire"] = json!({ "collective": collective });
         method
     };
-    [("soba", soba), ("c-soba", c_soba)]
-        .map(|(_, method)| {
+    [soba, c_soba, amigo]
+        .map(|method| {
             vec![
                 ("dense", with(&method, "dense", "star")),
                 ("sum", with(&method, "sum", "star")),
@@ -182,7 +203,9 @@ fn apply(config: &mut Value, method: &Value, steps: [f64; 3]) {
         config[key] = value.clone();
     }
     for (key, step) in ["alpha", "beta", "gamma"].into_iter().zip(steps) {
-        config["algorithm"][key] = json!(step);
+        if key != "gamma" || config["algorithm"]["kind"] != "stocbio" {
+            config["algorithm"][key] = json!(step);
+        }
     }
 }
 
@@ -240,11 +263,12 @@ fn every_registered_kind_is_tried() {
 #[test]
 fn ranks_change_no_bit() {
     let test = "ranks_change_no_bit";
-    if let Some(output) = role() {
+    if let Some(role) = role() {
         on_mpi(|mut comm| {
-            for config in configs() {
-                let output = Path::new(&output).join(text_of(&config["name"]));
-                sobaya::run::run(&plan(&config), &mut comm, &Folder::find(None), Some(&output))
+            let (precision, output) = role.split_once(' ').expect("a part and its folder");
+            for config in configs().iter().filter(|config| config["precision"] == precision) {
+                let output = Path::new(output).join(text_of(&config["name"]));
+                sobaya::run::run(&plan(config), &mut comm, &Folder::find(None), Some(&output))
                     .unwrap_or_else(|e| panic!("{config}: {e}"));
             }
         });
@@ -280,7 +304,10 @@ fn ranks_change_no_bit() {
     for ranks in [1, 2, 3, 4, 8] {
         let name = format!("ranks {ranks}");
         fs::create_dir(at(&name)).expect("a folder");
-        finish(relaunch(test, text(&at(&name)), ranks)).well();
+        for precision in ["f32", "f64"] {
+            let role = format!("{precision} {}", text(&at(&name)));
+            finish(relaunch(test, &role, ranks)).well();
+        }
         compare(&name);
     }
     println!("{} configs, {} datasets each", expected.len(), expected[0].datasets.len());

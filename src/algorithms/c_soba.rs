@@ -47,7 +47,7 @@ impl Kind for CSoba {
 
 impl AlgorithmKind for CSoba {
     const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: true, feedback: &["none", "residual"] };
+        AlgorithmFacts { compressed: true, feedback: &["none", "residual"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

@@ -10,7 +10,7 @@
 //!            broadcast (x+, y+, z+)
 //! ```
 //!
-//! With the identity this is MA-SOBA (Chen, Xiao, Balasubramanian, JMLR 2024). Without feedback it
+//! With the identity this is MA-SOBA; see `ma_soba.rs`. Without feedback it
 //! requires unbiased compressors for its guarantee; with residual feedback any that contracts.
 
 use schemars::JsonSchema;
@@ -29,16 +29,16 @@ use crate::workers::Workers;
 #[serde(deny_unknown_fields)]
 pub struct CmSoba {
     /// Step size of x.
-    alpha: Positive,
+    pub(super) alpha: Positive,
     /// Step size of y.
-    beta: Positive,
+    pub(super) beta: Positive,
     /// Step size of z.
-    gamma: Positive,
+    pub(super) gamma: Positive,
     /// Weight of the newest direction in the moving average.
-    theta: Ratio,
+    pub(super) theta: Ratio,
     /// Clip radius of z; left out: no clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rho: Option<Positive>,
+    pub(super) rho: Option<Positive>,
 }
 
 impl Kind for CmSoba {
@@ -49,7 +49,7 @@ impl Kind for CmSoba {
 
 impl AlgorithmKind for CmSoba {
     const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: true, feedback: &["none", "residual"] };
+        AlgorithmFacts { compressed: true, feedback: &["none", "residual"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

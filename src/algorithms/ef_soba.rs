@@ -79,6 +79,7 @@ impl AlgorithmKind for EfSoba {
     const FACTS: AlgorithmFacts = AlgorithmFacts {
         compressed: true,
         feedback: &["memory", "ef21", "diana", "ef21-momentum", "econtrol"],
+        auxiliary: true,
     };
 
     fn suits(&self, problem: ProblemFacts) -> Result<(), KeyError> {

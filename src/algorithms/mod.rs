@@ -8,10 +8,15 @@
 //! directions of worker i; alpha, beta, gamma the step sizes of x, y, z; Clip(z; rho) =
 //! z min(1, rho/|z|). Every mean over workers is a sum in worker order.
 
+mod amigo;
 mod c_soba;
 mod cm_soba;
 mod ef_soba;
+mod f2sa;
+mod ma_soba;
+mod one_by_one;
 mod soba;
+mod stocbio;
 
 use std::ops::Range;
 
@@ -22,7 +27,7 @@ use crate::net::{Net, NetError};
 use crate::problems::ProblemFacts;
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
 use crate::scalar::Scalar;
-use crate::vars::{Vars, add_scaled, clip};
+use crate::vars::{Blocks, Vars, add_scaled, clip};
 use crate::workers::Workers;
 
 /// A method, with its state on this rank.
@@ -37,6 +42,11 @@ pub trait Algorithm<F: Scalar> {
 
     /// The iterate that is evaluated and hashed; the server's, meaningless on other ranks.
     fn iterate(&self) -> &Vars<F>;
+
+    /// The rounds of an iteration, from which its bytes are foretold.
+    fn rounds(&self) -> Vec<(u64, Blocks)> {
+        vec![(1, Blocks::ALL)]
+    }
 }
 
 /// The family of algorithms.
@@ -59,6 +69,8 @@ pub struct AlgorithmFacts {
     pub compressed: bool,
     /// The kinds of feedback that it may use; the first is the default.
     pub feedback: &'static [&'static str],
+    /// The z of its iterate estimates z*, the solution of the hypergradient's linear system.
+    pub auxiliary: bool,
 }
 
 impl Family for Algorithms {
@@ -104,6 +116,10 @@ pub fn registry() -> Registry<Algorithms> {
         entry::<c_soba::CSoba>(),
         entry::<cm_soba::CmSoba>(),
         entry::<ef_soba::EfSoba>(),
+        entry::<ma_soba::MaSoba>(),
+        entry::<amigo::Amigo>(),
+        entry::<stocbio::StocBio>(),
+        entry::<f2sa::F2sa>(),
     ])
 }
 

@@ -33,7 +33,8 @@ impl Kind for Soba {
 }
 
 impl AlgorithmKind for Soba {
-    const FACTS: AlgorithmFacts = AlgorithmFacts { compressed: false, feedback: &["none"] };
+    const FACTS: AlgorithmFacts =
+        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         let Self { alpha, beta, gamma, rho } = *self;

@@ -50,10 +50,10 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let problem = build::problem::<F>(plan, folder, 0..0)?;
     let dims = problem.dims();
     let links = build::links::<F>(plan, &*problem, 0..0)?;
-    build::algorithm::<F>(plan, &*problem, 0..0)?;
+    let rounds = build::algorithm::<F>(plan, &*problem, 0..0)?.rounds();
     let placement = Placement { workers: plan.workers, ranks };
-    let costs = links.costs(dims);
-    let dense = dense_bytes::<F>(dims);
+    let costs = links.costs(dims, &rounds);
+    let dense = dense_bytes::<F>(dims, &rounds);
     let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
 
     let state = (dims.total() * F::BYTES) as u64;

@@ -140,6 +140,11 @@ impl<F: Scalar> Encoder<F> {
         1.0 / self.inner.bound().contraction() - 1.0
     }
 
+    /// Key of one of the inner compressor's draws.
+    fn key(&self, key: Key, round: u32) -> Key {
+        key.numbered(key.sub.wrapping_mul(self.rounds).wrapping_add(round))
+    }
+
     /// s^R.
     fn left_over(&self) -> f64 {
         let omega = self.inner_omega();
@@ -168,12 +173,12 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         packet::write(out, header, |out| {
             for round in 0..self.rounds {
                 self.round.clear();
-                result = self.inner.encode(&self.remainder, key.numbered(round), &mut self.round);
+                result = self.inner.encode(&self.remainder, self.key(key, round), &mut self.round);
                 if result.is_err() {
                     return;
                 }
                 let (packet, _) = Packet::split(&self.round).expect("a packet just written");
-                (self.inner.decode_add(packet, key.numbered(round), step, &mut self.remainder))
+                (self.inner.decode_add(packet, self.key(key, round), step, &mut self.remainder))
                     .expect("a packet just written");
                 out.extend_from_slice(&self.round);
             }
@@ -200,7 +205,7 @@ impl<F: Scalar> Compressor<F> for Encoder<F> {
         for round in 0..self.rounds {
             let inner;
             (inner, rest) = Packet::split(rest)?;
-            self.inner.decode_add(inner, key.numbered(round), scale, out)?;
+            self.inner.decode_add(inner, self.key(key, round), scale, out)?;
         }
         DecodeError::expect("bytes after the last round", rest.len(), 0)
     }

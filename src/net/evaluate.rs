@@ -15,7 +15,7 @@ impl<F: Scalar> Net<'_, F> {
             copy.as_mut_slice().copy_from_slice(server.as_slice());
             return self.compare(k, server);
         }
-        let envelope = self.envelope(k, Block::ALL.len());
+        let envelope = self.envelope(k.into(), Block::ALL.len());
         let unused = Key::shared(self.setting.seed, Stream::DownX);
         self.down.clear();
         if self.comm.is_root() {

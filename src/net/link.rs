@@ -4,12 +4,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Round;
 use crate::compressors::{Coder, Compressor, Dense};
 use crate::feedback::Feedback;
 use crate::key::{Key, Stream};
 use crate::problems::Draw;
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims};
+use crate::vars::{Block, Blocks, Dims};
 
 /// The way of one variable to the server.
 pub struct Uplink<F> {
@@ -48,9 +49,9 @@ pub(super) fn stream(streams: [Stream; 3], block: Block) -> Stream {
 }
 
 /// Key of what the server draws for one of its packets; `part` tells them apart.
-pub(super) fn down_key(seed: u64, k: u64, block: Block, part: usize) -> Key {
+pub(super) fn down_key(seed: u64, round: Round, block: Block, part: usize) -> Key {
     let streams = [Stream::DownX, Stream::DownY, Stream::DownZ];
-    Key { iteration: k, ..Key::shared(seed, stream(streams, block)) }.worker(part)
+    round.draw(seed, part).key(stream(streams, block))
 }
 
 /// What comes down to the workers.
@@ -88,14 +89,24 @@ pub struct Links<F> {
     pub collective: Collective,
 }
 
-/// Bytes of the packets of an uncompressed (x, y, z).
-pub fn dense_bytes<F: Scalar>(dims: Dims) -> u64 {
-    let dense = |dim| Compressor::<F>::max_packet(&Dense { dim }) as u64;
-    dims.blocks().map(dense).iter().sum()
+/// The rounds of an iteration: how often some of the variables travel together.
+pub type Rounds = [(u64, Blocks)];
+
+/// Bytes of the packet of an uncompressed variable.
+fn dense_packet<F: Scalar>(dims: Dims, block: Block) -> u64 {
+    Compressor::<F>::max_packet(&Dense { dim: dims.blocks()[block as usize] }) as u64
+}
+
+/// Bytes of the packets of an uncompressed upload, or download, in an iteration of these rounds.
+pub fn dense_bytes<F: Scalar>(dims: Dims, rounds: &Rounds) -> u64 {
+    let packets = |(times, blocks): &(u64, Blocks)| -> u64 {
+        times * blocks.iter().map(|block| dense_packet::<F>(dims, block)).sum::<u64>()
+    };
+    rounds.iter().map(packets).sum()
 }
 
 /// Bytes by the plan, for packets as long as they may become, with their headers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Costs {
     /// A worker's upload in an iteration, on average.
     pub upload: f64,
@@ -118,26 +129,39 @@ impl<F: Scalar> Links<F> {
         [worker + kept.sum::<usize>(), server]
     }
 
-    /// Bytes of a run on variables of these lengths.
-    pub fn costs(&self, dims: Dims) -> Costs {
-        let upload = self.up.iter().map(Uplink::mean_bytes).sum();
-        let largest_upload = self.up.iter().map(|link| link.coder.max_packets() as u64).sum();
-        let (mut download, mut largest_download) = (0.0, dense_bytes::<F>(dims));
-        for (link, (block, dim)) in self.up.iter().zip(Block::ALL.into_iter().zip(dims.blocks())) {
-            let dense = Compressor::<F>::max_packet(&Dense { dim }) as f64;
-            download += match &self.down {
-                Downlink::Dense => dense,
+    /// Bytes of a run of these rounds on variables of these lengths.
+    pub fn costs(&self, dims: Dims, rounds: &Rounds) -> Costs {
+        let mut all = Costs::default();
+        for &(times, blocks) in rounds {
+            let one = self.costs_of_round(dims, blocks);
+            all.upload += times as f64 * one.upload;
+            all.download += times as f64 * one.download;
+            all.largest_upload = all.largest_upload.max(one.largest_upload);
+            all.largest_download = all.largest_download.max(one.largest_download);
+        }
+        all
+    }
+
+    fn costs_of_round(&self, dims: Dims, blocks: Blocks) -> Costs {
+        let mut costs = Costs::default();
+        for block in blocks.iter() {
+            let link = &self.up[block as usize];
+            let (longest, mean) = (link.coder.max_packets() as u64, link.mean_bytes());
+            let dense = dense_packet::<F>(dims, block);
+            costs.upload += mean;
+            costs.largest_upload += longest;
+            costs.largest_download += dense;
+            costs.download += match &self.down {
+                Downlink::Dense => dense as f64,
                 Downlink::Difference(all) => all[block as usize].0.max_packet() as f64,
-                Downlink::Sum => match link.coder.summable() {
-                    Some(_) => link.mean_bytes(),
-                    None => dense / link.every as f64,
-                },
+                Downlink::Sum if link.coder.summable().is_some() => mean,
+                Downlink::Sum => dense as f64 / link.every as f64,
             };
             if let Coder::LowRank(_) = link.coder {
-                download += link.mean_bytes();
-                largest_download += link.coder.max_packets() as u64;
+                costs.download += mean;
+                costs.largest_download += longest;
             }
         }
-        Costs { upload, download, largest_upload, largest_download }
+        costs
     }
 }

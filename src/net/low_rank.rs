@@ -1,18 +1,18 @@
-//! The two rounds of a low-rank coder (`compressors/low_rank.rs` has the mathematics).
+//! The two gathers of a low-rank coder (`compressors/low_rank.rs` has the mathematics).
 //!
-//! Round 1 travels with the other packets: each worker's left factor. The server's basis goes to all
-//! ranks by a broadcast, round 2 is a gather of the right factors, and the mean right factor comes
+//! The first brings each worker's left factor with the other packets. The server's basis goes to all
+//! ranks by a broadcast, the second is of the right factors, and the mean right factor comes
 //! down with the next iterate: the start of the next power iteration.
 
 use super::frame::{self, Envelope, FAILED};
 use super::link::{Links, Uplink, down_key, stream};
-use super::star::Round;
-use super::{Net, NetError, Phase, overflow};
+use super::star::Gather;
+use super::{Net, NetError, Phase, Round, overflow};
 use crate::compressors::{Coder, LowRank, NotFinite};
 use crate::key::{Key, Stream};
 use crate::packet::{DecodeError, Packet};
 use crate::scalar::Scalar;
-use crate::vars::Block;
+use crate::vars::{Block, Blocks};
 
 /// Number of the server's packet among its draws for a variable; 0 is the iterate.
 const LEFT: usize = 1;
@@ -30,13 +30,13 @@ pub(super) fn start<F: Scalar>(links: &mut Links<F>, hosted: usize, seed: u64) {
 }
 
 impl<F: Scalar> Net<'_, F> {
-    /// The variables of a low-rank coder that are sent in iteration k.
-    pub(super) fn two_rounds(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
+    /// The variables of a low-rank coder that are sent in a round.
+    pub(super) fn low_rank_due(&self, round: Round) -> impl Iterator<Item = Block> + use<F> {
         let low_rank = self.links.up.each_ref().map(|link| matches!(link.coder, Coder::LowRank(_)));
-        self.due(k).filter(move |&block| low_rank[block as usize])
+        self.due(round).filter(move |&block| low_rank[block as usize])
     }
 
-    /// The coder of a variable of [`Net::two_rounds`].
+    /// The coder of a variable of [`Net::low_rank_due`].
     fn low_rank(&mut self, block: Block) -> Option<&mut LowRank<F>> {
         match &mut self.links.up[block as usize].coder {
             Coder::LowRank(coder) => Some(coder),
@@ -44,35 +44,37 @@ impl<F: Scalar> Net<'_, F> {
         }
     }
 
-    /// The rest of what low-rank coders send in iteration k; their values are added to `mean`.
-    pub(super) fn second_round(&mut self, k: u64) -> Result<(), NetError> {
-        let blocks = self.two_rounds(k).count();
+    /// The rest of what low-rank coders send in a round; their values are added to `mean`.
+    pub(super) fn send_right_factors(&mut self, round: Round) -> Result<(), NetError> {
+        let blocks = self.low_rank_due(round).count();
         if blocks == 0 {
             return Ok(());
         }
-        self.share_basis(k, self.envelope(k, blocks))?;
-        self.pack_right(k, self.envelope(k, blocks * self.hosted().len()))?;
+        self.share_basis(round, self.envelope(round, blocks))?;
+        self.pack_right(round, self.envelope(round, blocks * self.hosted().len()))?;
         self.gather_up()?;
         if self.comm.is_root() {
-            self.receive_right(k)?;
+            self.receive_right(round)?;
             self.clock.charge(Phase::Server);
         }
+        self.warm = self.low_rank_due(round).fold(self.warm, Blocks::with);
         Ok(())
     }
 
     /// The server's basis P to all ranks.
-    fn share_basis(&mut self, k: u64, envelope: Envelope) -> Result<(), NetError> {
+    fn share_basis(&mut self, round: Round, envelope: Envelope) -> Result<(), NetError> {
         let mut failure = None;
         if self.comm.is_root() {
             let mut message = std::mem::take(&mut self.down);
             message.clear();
             envelope.write(&mut message);
-            for block in self.two_rounds(k) {
-                let key = down_key(self.setting.seed, k, block, LEFT);
+            for block in self.low_rank_due(round) {
+                let key = down_key(self.setting.seed, round, block, LEFT);
                 let Some(coder) = self.low_rank(block) else { continue };
                 coder.make_basis();
                 if let Err(source) = coder.left.encode(key, &mut message) {
-                    failure = Some(format!("rank 0, iteration {k}: {}", overflow(block, source)));
+                    let words = overflow(block, source);
+                    failure = Some(format!("rank 0, iteration {}: {words}", round.iteration));
                     message.clear();
                     Envelope { flags: FAILED, ..envelope }.write(&mut message);
                     break;
@@ -87,15 +89,15 @@ impl<F: Scalar> Net<'_, F> {
         }
         self.traffic.download_bytes += length * self.placement.workers as u64;
         let message = std::mem::take(&mut self.down);
-        self.read_basis(k, frame::behind_envelope(&message))
-            .map_err(|source| NetError::FromServer { iteration: k, source })?;
+        self.read_basis(round, frame::behind_envelope(&message))
+            .map_err(|source| NetError::FromServer { iteration: round.iteration, source })?;
         self.down = message;
         Ok(())
     }
 
-    fn read_basis(&mut self, k: u64, mut packets: &[u8]) -> Result<(), DecodeError> {
-        for block in self.two_rounds(k) {
-            let key = down_key(self.setting.seed, k, block, LEFT);
+    fn read_basis(&mut self, round: Round, mut packets: &[u8]) -> Result<(), DecodeError> {
+        for block in self.low_rank_due(round) {
+            let key = down_key(self.setting.seed, round, block, LEFT);
             let Some(coder) = self.low_rank(block) else { continue };
             let packet;
             (packet, packets) = Packet::split(packets)?;
@@ -107,12 +109,13 @@ impl<F: Scalar> Net<'_, F> {
     }
 
     /// Every hosted worker's right factors to `up`, and what the workers remember of them.
-    fn pack_right(&mut self, k: u64, envelope: Envelope) -> Result<(), NetError> {
+    fn pack_right(&mut self, round: Round, envelope: Envelope) -> Result<(), NetError> {
         self.up.clear();
         envelope.write(&mut self.up);
         for worker in self.hosted() {
-            let packed =
-                self.two_rounds(k).try_for_each(|block| self.pack_right_of(worker, k, block));
+            let packed = self
+                .low_rank_due(round)
+                .try_for_each(|block| self.pack_right_of(worker, round, block));
             if !self.pass_on(packed, worker, envelope)? {
                 break;
             }
@@ -121,10 +124,10 @@ impl<F: Scalar> Net<'_, F> {
         Ok(())
     }
 
-    fn pack_right_of(&mut self, worker: usize, k: u64, block: Block) -> Result<(), NetError> {
-        let wrong = |source| NetError::Decode { worker, iteration: k, source };
+    fn pack_right_of(&mut self, worker: usize, round: Round, block: Block) -> Result<(), NetError> {
+        let wrong = |source| NetError::Decode { worker, iteration: round.iteration, source };
         let place = worker - self.hosted().start;
-        let key = self.second_key(worker, k, block);
+        let key = self.second_key(worker, round, block);
         let Self { links, up, .. } = self;
         let Uplink { coder: Coder::LowRank(coder), gain, .. } = &mut links.up[block as usize]
         else {
@@ -144,14 +147,14 @@ impl<F: Scalar> Net<'_, F> {
     }
 
     /// At the root: mean_i c_i = P (mean_i Q~_i)' from the gathered right factors.
-    fn receive_right(&mut self, k: u64) -> Result<(), NetError> {
-        for block in self.two_rounds(k) {
+    fn receive_right(&mut self, round: Round) -> Result<(), NetError> {
+        for block in self.low_rank_due(round) {
             if let Some(coder) = self.low_rank(block) {
                 coder.right.clear();
             }
         }
-        self.receive(k, Round::Second, Self::add_right)?;
-        for block in self.two_rounds(k) {
+        self.receive(round, Gather::Second, Self::add_right)?;
+        for block in self.low_rank_due(round) {
             let Uplink { coder, gain, .. } = &self.links.up[block as usize];
             if let Coder::LowRank(coder) = coder {
                 coder.add_product(F::lit(*gain), self.mean.block_mut(block));
@@ -163,12 +166,12 @@ impl<F: Scalar> Net<'_, F> {
     fn add_right<'b>(
         &mut self,
         worker: usize,
-        k: u64,
+        round: Round,
         mut bytes: &'b [u8],
     ) -> Result<&'b [u8], DecodeError> {
         let share = F::lit(self.share());
-        for block in self.two_rounds(k) {
-            let key = self.second_key(worker, k, block);
+        for block in self.low_rank_due(round) {
+            let key = self.second_key(worker, round, block);
             let Some(coder) = self.low_rank(block) else { continue };
             let packet;
             (packet, bytes) = Packet::split(bytes)?;
@@ -177,28 +180,16 @@ impl<F: Scalar> Net<'_, F> {
         Ok(bytes)
     }
 
-    fn second_key(&self, worker: usize, k: u64, block: Block) -> Key {
+    fn second_key(&self, worker: usize, round: Round, block: Block) -> Key {
         let streams = [Stream::SecondX, Stream::SecondY, Stream::SecondZ];
-        self.draw(worker, k).key(stream(streams, block))
+        self.draw(worker, round).key(stream(streams, block))
     }
 
-    /// The variables whose mean right factor goes down with the iterate of iteration k: those that
-    /// were sent in the iteration before.
-    fn freshly_warm(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
-        let before = k.checked_sub(1).map(|before| self.two_rounds(before));
-        before.into_iter().flatten()
-    }
-
-    /// Number of packets of [`Net::write_warm_factors`].
-    pub(super) fn warm_factors(&self, k: u64) -> usize {
-        self.freshly_warm(k).count()
-    }
-
-    /// Appends the mean right factors to the root's message.
-    pub(super) fn write_warm_factors(&mut self, k: u64) -> Result<(), NotFinite> {
+    /// Appends the mean right factors of what was sent since the last iterate to the root's message.
+    pub(super) fn write_warm_factors(&mut self, round: Round) -> Result<(), NotFinite> {
         let mut message = std::mem::take(&mut self.down);
-        for block in self.freshly_warm(k) {
-            let key = down_key(self.setting.seed, k, block, RIGHT);
+        for block in self.warm.iter() {
+            let key = down_key(self.setting.seed, round, block, RIGHT);
             if let Some(coder) = self.low_rank(block) {
                 coder.right.encode(key, &mut message)?;
             }
@@ -210,17 +201,18 @@ impl<F: Scalar> Net<'_, F> {
     /// Takes the mean right factors off the root's message, on every rank.
     pub(super) fn read_warm_factors<'b>(
         &mut self,
-        k: u64,
+        round: Round,
         mut packets: &'b [u8],
     ) -> Result<&'b [u8], DecodeError> {
-        for block in self.freshly_warm(k) {
-            let key = down_key(self.setting.seed, k, block, RIGHT);
+        for block in self.warm.iter() {
+            let key = down_key(self.setting.seed, round, block, RIGHT);
             let Some(coder) = self.low_rank(block) else { continue };
             let packet;
             (packet, packets) = Packet::split(packets)?;
             coder.right.read(packet, key)?;
             coder.keep_warm();
         }
+        self.warm = Blocks::NONE;
         Ok(packets)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::frame::{self, Envelope};
 use super::link::Collective;
-use super::{Net, NetError, Phase, overflow};
+use super::{Net, NetError, Phase, Round, overflow};
 use crate::compressors::Coder;
 use crate::packet::Packet;
 use crate::problems::{Draw, Losses};
@@ -14,22 +14,25 @@ impl<F: Scalar> Net<'_, F> {
     /// D^, the estimate of (1/n) sum_i v_i that the links' compressors and feedback allow, where the
     /// server's step is made; `None` elsewhere. Without compression it is the mean itself.
     ///
-    /// `compute(draw, v)` writes the vector v_i of hosted worker i = `draw.worker` over `v`.
+    /// `compute(draw, v)` writes the vector v_i of hosted worker i = `draw.worker` over `v`. Of both
+    /// v_i and D^ only the round's variables count.
     pub fn mean_at_server(
         &mut self,
-        k: u64,
+        round: impl Into<Round>,
         compute: impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
     ) -> Result<Option<&Vars<F>>, NetError> {
-        self.pack(k, compute)?;
+        let round = round.into();
+        self.begin(round);
+        self.pack(round, compute)?;
         match self.links.collective {
-            Collective::Star => self.sum_at_root(k)?,
-            Collective::Segments => self.sum_in_segments(k)?,
+            Collective::Star => self.sum_at_root(round)?,
+            Collective::Segments => self.sum_in_segments(round)?,
         }
-        self.second_round(k)?;
+        self.send_right_factors(round)?;
         if !self.is_server() {
             return Ok(None);
         }
-        for block in Block::ALL {
+        for block in round.blocks().iter() {
             if self.links.up[block as usize].fed {
                 self.links.feedback.estimate(block, self.mean.block_mut(block));
             }
@@ -38,10 +41,10 @@ impl<F: Scalar> Net<'_, F> {
         Ok(Some(&self.mean))
     }
 
-    /// The variables that are sent in iteration k.
-    pub(super) fn due(&self, k: u64) -> impl Iterator<Item = Block> + use<F> {
-        let due = self.links.up.each_ref().map(|link| link.due(k));
-        Block::ALL.into_iter().filter(move |&block| due[block as usize])
+    /// The variables that are sent in a round.
+    pub(super) fn due(&self, round: Round) -> impl Iterator<Item = Block> + use<F> {
+        let due = self.links.up.each_ref().map(|link| link.due(round.iteration));
+        round.blocks().iter().filter(move |&block| due[block as usize])
     }
 
     /// This worker's share in a mean.
@@ -49,24 +52,24 @@ impl<F: Scalar> Net<'_, F> {
         1.0 / self.placement.workers as f64
     }
 
-    /// The coordinates of a worker's draws in iteration k.
-    pub(super) fn draw(&self, worker: usize, k: u64) -> Draw {
-        Draw::first(self.setting.seed, worker, k)
+    /// The coordinates of a worker's draws in a round.
+    pub(super) fn draw(&self, worker: usize, round: Round) -> Draw {
+        round.draw(self.setting.seed, worker)
     }
 
     /// Writes the rank's message to `up`: the losses of all hosted workers, then their packets.
     fn pack(
         &mut self,
-        k: u64,
+        round: Round,
         mut compute: impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
     ) -> Result<(), NetError> {
-        let envelope = self.envelope(k, self.due(k).count() * self.hosted().len());
+        let envelope = self.envelope(round, self.due(round).count() * self.hosted().len());
         self.up.clear();
         envelope.write(&mut self.up);
         frame::write_report(self.report, &mut self.up);
         self.up.resize(frame::packets_at(self.hosted().len()), 0);
         for worker in self.hosted() {
-            let packed = self.pack_worker(self.draw(worker, k), &mut compute);
+            let packed = self.pack_worker(round, worker, &mut compute);
             if !self.pass_on(packed, worker, envelope)? {
                 break;
             }
@@ -98,15 +101,17 @@ impl<F: Scalar> Net<'_, F> {
 
     fn pack_worker(
         &mut self,
-        draw: Draw,
+        round: Round,
+        worker: usize,
         compute: &mut impl FnMut(Draw, &mut Vars<F>) -> Result<Losses, WorkerError>,
     ) -> Result<(), NetError> {
+        let draw = self.draw(worker, round);
         let losses = compute(draw, &mut self.direction);
         let losses = losses.map_err(|error| NetError::Worker(error.to_string()))?;
-        let place = draw.worker - self.hosted().start;
+        let place = worker - self.hosted().start;
         frame::put_losses(losses, place, &mut self.up);
         self.clock.charge(Phase::Compute);
-        for block in Block::ALL {
+        for block in round.blocks().iter() {
             self.pack_block(draw, block)?;
         }
         self.clock.charge(Phase::Compress);

@@ -1,7 +1,8 @@
 //! Patterns over packets: what an algorithm says to the network.
 //!
 //! [`Net::publish`] brings the server's iterate to all workers, [`Net::mean_at_server`] brings an
-//! estimate of the mean of the workers' vectors to the server, [`Net::sum_over_workers`] is for
+//! estimate of the mean of the workers' vectors to the server; both are given the iteration, or one of
+//! its rounds ([`Round`]), in which only some of the variables travel. [`Net::sum_over_workers`] is for
 //! evaluations. How vectors travel is the business of [`Links`]: compressed or not, with feedback,
 //! each rank making the server's step or one of them. Every sum is made in worker order.
 //!
@@ -15,6 +16,7 @@ mod link;
 mod low_rank;
 mod mean;
 mod publish;
+mod round;
 mod segments;
 mod star;
 
@@ -25,10 +27,11 @@ use crate::compressors::NotFinite;
 use crate::packet::DecodeError;
 use crate::problems::Losses;
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims, Vars};
+use crate::vars::{Block, Blocks, Dims, Vars};
 
 pub use clock::{Clock, PHASES, Phase};
-pub use link::{Collective, Costs, Downlink, Links, Uplink, dense_bytes};
+pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink, dense_bytes};
+pub use round::Round;
 
 /// A run's communication failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,10 @@ pub struct Net<'c, F> {
     wire: (u64, u64),
     report: RankReport,
     losses: Losses,
+    /// The iteration whose rounds are being made.
+    iteration: Option<u64>,
+    /// Whose mean right factors of low rank have not come down yet.
+    warm: Blocks,
     reports: Vec<RankReport>,
     /// Buffers that are reused.
     down: Vec<u8>,
@@ -127,7 +134,9 @@ impl<'c, F: Scalar> Net<'c, F> {
             traffic: Traffic::default(),
             wire: (0, 0),
             report: RankReport::default(),
-            losses: Losses { upper: f64::NAN, lower: f64::NAN },
+            losses: Losses::NONE,
+            iteration: None,
+            warm: Blocks::NONE,
             down: vec![],
             up: vec![],
             inbox: Messages::default(),
@@ -141,6 +150,16 @@ impl<'c, F: Scalar> Net<'c, F> {
     /// The workers of this rank.
     pub fn hosted(&self) -> Range<usize> {
         self.placement.hosted(self.comm.rank())
+    }
+
+    /// What is done once at an iteration's first round: the step before is reported.
+    fn begin(&mut self, round: Round) {
+        self.clock.charge(Phase::Server);
+        if self.iteration != Some(round.iteration) {
+            self.iteration = Some(round.iteration);
+            self.report = self.report();
+            self.losses = Losses::NONE;
+        }
     }
 
     /// Whether this rank makes the server's step: the root, or with [`Downlink::Sum`] every rank.
@@ -158,7 +177,8 @@ impl<'c, F: Scalar> Net<'c, F> {
         self.traffic
     }
 
-    /// Means of the workers' mini-batch losses in the last iteration; at the root.
+    /// Means of the workers' mini-batch losses in the last iteration, each from the last round that
+    /// needed it; at the root.
     pub fn losses(&self) -> Losses {
         self.losses
     }
@@ -180,6 +200,6 @@ fn overflow(block: Block, source: NotFinite) -> String {
     let name = block.name();
     format!(
         "what is to be sent of {name} cannot be compressed: {source}; the iterates diverge: lower the \
-         step sizes alpha, beta, gamma, or set the clip radius rho"
+         algorithm's step sizes, or set the clip radius rho"
     )
 }

@@ -2,31 +2,37 @@
 
 use super::frame::{self, Envelope};
 use super::link::{Downlink, down_key};
-use super::{Net, NetError, Phase, overflow};
+use super::{Net, NetError, Phase, Round, overflow};
 use crate::compressors::{Compressor, Dense};
 use crate::packet::{DecodeError, Packet};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Vars, add_scaled};
+use crate::vars::{Vars, add_scaled};
 
 impl<F: Scalar> Net<'_, F> {
-    /// The server's iterate to all workers, into each rank's `copy`: a download. `copy` must hold the
-    /// run's start at first, and then what the last call left there.
+    /// The round's variables of the server's iterate to all workers, into each rank's `copy`: a
+    /// download. `copy` must hold the run's start at first, and then what the last call left there, or
+    /// what every rank puts in its place alike.
     pub fn publish(
         &mut self,
-        k: u64,
+        round: impl Into<Round>,
         server: &Vars<F>,
         copy: &mut Vars<F>,
     ) -> Result<(), NetError> {
-        self.clock.charge(Phase::Server);
-        self.report = self.report();
+        let round = round.into();
+        self.begin(round);
         if self.is_replicated() {
-            copy.as_mut_slice().copy_from_slice(server.as_slice());
+            for block in round.blocks().iter() {
+                copy.block_mut(block).copy_from_slice(server.block(block));
+            }
             self.clock.charge(Phase::Server);
             return Ok(());
         }
-        let envelope = self.envelope(k, Block::ALL.len() + self.warm_factors(k));
-        let written =
-            if self.comm.is_root() { self.write_down(k, envelope, server, copy) } else { Ok(()) };
+        let envelope = self.envelope(round, round.blocks().iter().chain(self.warm.iter()).count());
+        let written = if self.comm.is_root() {
+            self.write_down(round, envelope, server, copy)
+        } else {
+            Ok(())
+        };
         let failed = written.is_err();
         if failed {
             self.down.clear();
@@ -37,9 +43,9 @@ impl<F: Scalar> Net<'_, F> {
             return Err(NetError::Worker(words));
         }
         self.traffic.download_bytes += length * self.placement.workers as u64;
-        let wrong = |source| NetError::FromServer { iteration: k, source };
+        let wrong = |source| NetError::FromServer { iteration: round.iteration, source };
         let packets = std::mem::take(&mut self.down);
-        self.read_down(k, frame::behind_envelope(&packets), copy).map_err(wrong)?;
+        self.read_down(round, frame::behind_envelope(&packets), copy).map_err(wrong)?;
         self.down = packets;
         self.clock.charge(Phase::Communicate);
         Ok(())
@@ -48,15 +54,16 @@ impl<F: Scalar> Net<'_, F> {
     /// The root's message: the iterate, or its difference from the workers' copy.
     fn write_down(
         &mut self,
-        k: u64,
+        round: Round,
         envelope: Envelope,
         server: &Vars<F>,
         copy: &Vars<F>,
     ) -> Result<(), String> {
+        let k = round.iteration;
         self.down.clear();
         envelope.write(&mut self.down);
-        for block in Block::ALL {
-            let key = down_key(self.setting.seed, k, block, 0);
+        for block in round.blocks().iter() {
+            let key = down_key(self.setting.seed, round, block, 0);
             let v = server.block(block);
             let written = match &mut self.links.down {
                 Downlink::Difference(compressors) => {
@@ -70,7 +77,7 @@ impl<F: Scalar> Net<'_, F> {
             written
                 .map_err(|source| format!("rank 0, iteration {k}: {}", overflow(block, source)))?;
         }
-        self.write_warm_factors(k)
+        self.write_warm_factors(round)
             .map_err(|source| format!("rank 0, iteration {k}: a factor of low rank: {source}"))?;
         self.clock.charge(Phase::Server);
         Ok(())
@@ -79,14 +86,14 @@ impl<F: Scalar> Net<'_, F> {
     /// The workers' copy from the root's packets, on every rank.
     fn read_down(
         &mut self,
-        k: u64,
+        round: Round,
         mut packets: &[u8],
         copy: &mut Vars<F>,
     ) -> Result<(), DecodeError> {
-        for block in Block::ALL {
+        for block in round.blocks().iter() {
             let packet;
             (packet, packets) = Packet::split(packets)?;
-            let key = down_key(self.setting.seed, k, block, 0);
+            let key = down_key(self.setting.seed, round, block, 0);
             let out = copy.block_mut(block);
             match &mut self.links.down {
                 Downlink::Difference(compressors) => {
@@ -99,7 +106,7 @@ impl<F: Scalar> Net<'_, F> {
                 }
             }
         }
-        let packets = self.read_warm_factors(k, packets)?;
+        let packets = self.read_warm_factors(round, packets)?;
         DecodeError::expect("bytes after the last packet", packets.len(), 0)
     }
 
@@ -117,17 +124,17 @@ impl<F: Scalar> Net<'_, F> {
     }
 
     /// Tells the ranks that await the next broadcast that the run has failed.
-    pub(super) fn call_off(&mut self, k: u64) -> Result<(), NetError> {
+    pub(super) fn call_off(&mut self, round: Round) -> Result<(), NetError> {
         self.down.clear();
-        Envelope { flags: frame::FAILED, ..self.envelope(k, 0) }.write(&mut self.down);
+        Envelope { flags: frame::FAILED, ..self.envelope(round, 0) }.write(&mut self.down);
         self.comm.broadcast(&mut self.down)?;
         Ok(())
     }
 
-    /// The envelope of a message of this many packets at iteration k.
-    pub(super) fn envelope(&self, k: u64, packets: usize) -> Envelope {
+    /// The envelope of a message of this many packets.
+    pub(super) fn envelope(&self, round: Round, packets: usize) -> Envelope {
         Envelope {
-            iteration: k,
+            iteration: round.iteration,
             flags: 0,
             packets: packets as u32,
             fingerprint: self.setting.fingerprint,

@@ -4,7 +4,7 @@
 //! No rank receives everything, and no bit depends on the number of ranks.
 
 use super::frame::{self, FAILED};
-use super::{Net, NetError, Phase};
+use super::{Net, NetError, Phase, Round};
 use crate::packet::{self, DecodeError, Header, Packet};
 use crate::problems::Losses;
 use crate::scalar::Scalar;
@@ -72,11 +72,11 @@ impl<F: Scalar> Sums<F> {
 
 impl<F: Scalar> Net<'_, F> {
     /// As [`Net::sum_at_root`], on every rank, for packets that may all be summed.
-    pub(super) fn sum_in_segments(&mut self, k: u64) -> Result<(), NetError> {
-        let own = self.split_own(k)?;
+    pub(super) fn sum_in_segments(&mut self, round: Round) -> Result<(), NetError> {
+        let own = self.split_own(round)?;
         let total = own.iter().map(|(_, header)| header.count).sum();
         self.send_segments(total)?;
-        self.add_segments(k, total)?;
+        self.add_segments(round, total)?;
         self.send_sums(total)?;
         self.down.clear();
         let mut sums = self.inbox.bytes();
@@ -89,7 +89,7 @@ impl<F: Scalar> Net<'_, F> {
         self.traffic.upload_bytes += bytes;
         self.traffic.download_bytes += bytes;
         let message = std::mem::take(&mut self.down);
-        self.read_sums(k, &message)?;
+        self.read_sums(round, &message)?;
         self.down = message;
         self.clock.charge(Phase::Server);
         Ok(())
@@ -97,10 +97,10 @@ impl<F: Scalar> Net<'_, F> {
 
     /// Copies the numbers of this rank's packets to `sums.mine`, and returns the variables that are
     /// sent with the headers that all workers' packets have.
-    fn split_own(&mut self, k: u64) -> Result<Vec<(Block, Header)>, NetError> {
+    fn split_own(&mut self, round: Round) -> Result<Vec<(Block, Header)>, NetError> {
         self.sums.mine.clear();
         let hosted = self.hosted();
-        let counts = self.due(k).map(|block| {
+        let counts = self.due(round).map(|block| {
             let count = self.links.up[block as usize].coder.summable().unwrap_or(0);
             (block, Header { count, ..Header::default() })
         });
@@ -112,7 +112,7 @@ impl<F: Scalar> Net<'_, F> {
         }
         let mut rest = &self.up[frame::packets_at(hosted.len())..];
         for worker in hosted {
-            let wrong = |source| NetError::Decode { worker, iteration: k, source };
+            let wrong = |source| NetError::Decode { worker, iteration: round.iteration, source };
             for (_, header) in &mut own {
                 let packet;
                 (packet, rest) = Packet::split(rest).map_err(wrong)?;
@@ -168,7 +168,7 @@ impl<F: Scalar> Net<'_, F> {
     }
 
     /// Sums this rank's segment in worker order. If a worker failed, all ranks stop here.
-    fn add_segments(&mut self, k: u64, total: usize) -> Result<(), NetError> {
+    fn add_segments(&mut self, round: Round, total: usize) -> Result<(), NetError> {
         let me = self.comm.rank();
         let length = self.segment(me, total).len();
         let inbox = std::mem::take(&mut self.inbox);
@@ -179,11 +179,11 @@ impl<F: Scalar> Net<'_, F> {
         let mut failed = false;
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
-            let envelope = self.envelope(k, self.due(k).count() * hosted.len());
+            let envelope = self.envelope(round, self.due(round).count() * hosted.len());
             let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
             failed |= flags & FAILED != 0;
             if me == 0 {
-                rest = self.read_scalars(k, rank, rest, &mut losses)?;
+                rest = self.read_scalars(round, rank, rest, &mut losses)?;
             }
             for worker in rest.chunks_exact((length * F::BYTES).max(1)) {
                 for (sum, v) in segment.iter_mut().zip(worker.chunks_exact(F::BYTES)) {
@@ -196,7 +196,7 @@ impl<F: Scalar> Net<'_, F> {
         if failed {
             return Err(self.tell_failure()?);
         }
-        self.losses = losses;
+        self.losses.update(losses);
         self.clock.charge(Phase::Server);
         Ok(())
     }

@@ -2,16 +2,16 @@
 //! sums come down by one broadcast.
 
 use super::frame::{self, FAILED};
-use super::{Net, NetError, Phase, overflow};
+use super::{Net, NetError, Phase, Round, overflow};
 use crate::compressors::{Coder, Compressor, Dense, NotFinite};
 use crate::packet::{DecodeError, Packet};
 use crate::problems::Losses;
 use crate::scalar::Scalar;
-use crate::vars::{Block, all_finite};
+use crate::vars::all_finite;
 
 /// The gather that messages belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Round {
+pub(super) enum Gather {
     /// Reports, losses and packets.
     First,
     /// The right factors of low rank.
@@ -21,22 +21,24 @@ pub(super) enum Round {
 impl<F: Scalar> Net<'_, F> {
     /// Gathers the messages in `up` and makes mean_i c_i of their packets: at the root, or on every
     /// rank. Of low-rank coders, whose value is not known yet, it makes the mean left factor.
-    pub(super) fn sum_at_root(&mut self, k: u64) -> Result<(), NetError> {
+    pub(super) fn sum_at_root(&mut self, round: Round) -> Result<(), NetError> {
         self.gather_up()?;
         if self.comm.is_root() {
-            self.mean.as_mut_slice().fill(F::zero());
+            for block in round.blocks().iter() {
+                self.mean.block_mut(block).fill(F::zero());
+            }
             self.sums.clear();
-            self.receive(k, Round::First, Self::add_packets)?;
-            self.write_sums(k)?;
+            self.receive(round, Gather::First, Self::add_packets)?;
+            self.write_sums(round)?;
             self.clock.charge(Phase::Server);
         }
         if self.is_replicated() {
-            let length = self.broadcast_packets(self.envelope(k, self.due(k).count()))?;
+            let length = self.broadcast_packets(self.envelope(round, self.due(round).count()))?;
             self.traffic.download_bytes += length * self.placement.workers as u64;
         }
         if self.is_server() {
             let message = std::mem::take(&mut self.down);
-            self.read_sums(k, frame::behind_envelope(&message))?;
+            self.read_sums(round, frame::behind_envelope(&message))?;
             self.down = message;
             self.clock.charge(Phase::Server);
         }
@@ -51,48 +53,48 @@ impl<F: Scalar> Net<'_, F> {
         Ok(())
     }
 
-    /// At the root: reads the gathered messages of a round. `add` takes a worker's packets off the
+    /// At the root: reads the gathered messages. `add` takes a worker's packets off the
     /// front of the bytes; they are counted.
     pub(super) fn receive(
         &mut self,
-        k: u64,
         round: Round,
-        add: impl for<'b> Fn(&mut Self, usize, u64, &'b [u8]) -> Result<&'b [u8], DecodeError>,
+        gather: Gather,
+        add: impl for<'b> Fn(&mut Self, usize, Round, &'b [u8]) -> Result<&'b [u8], DecodeError>,
     ) -> Result<(), NetError> {
-        let blocks = match round {
-            Round::First => self.due(k).count(),
-            Round::Second => self.two_rounds(k).count(),
+        let blocks = match gather {
+            Gather::First => self.due(round).count(),
+            Gather::Second => self.low_rank_due(round).count(),
         };
         let inbox = std::mem::take(&mut self.inbox);
         let mut losses = Losses::default();
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
-            let envelope = self.envelope(k, blocks * hosted.len());
+            let envelope = self.envelope(round, blocks * hosted.len());
             let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
             if flags & FAILED != 0 {
-                self.call_off(k)?;
+                self.call_off(round)?;
                 return Err(NetError::Worker(String::from_utf8_lossy(rest).into_owned()));
             }
-            if round == Round::First {
-                rest = self.read_scalars(k, rank, rest, &mut losses)?;
+            if gather == Gather::First {
+                rest = self.read_scalars(round, rank, rest, &mut losses)?;
             }
             for worker in hosted {
                 let before = rest.len();
-                rest = add(self, worker, k, rest).map_err(|source| NetError::Decode {
+                rest = add(self, worker, round, rest).map_err(|source| NetError::Decode {
                     worker,
-                    iteration: k,
+                    iteration: round.iteration,
                     source,
                 })?;
                 self.traffic.upload_bytes += (before - rest.len()) as u64;
             }
             if !rest.is_empty() {
                 let problem = format!("rank {rank} sent {} bytes too many", rest.len());
-                return Err(NetError::Frame { iteration: k, problem });
+                return Err(NetError::Frame { iteration: round.iteration, problem });
             }
         }
         self.inbox = inbox;
-        if round == Round::First {
-            self.losses = losses;
+        if gather == Gather::First {
+            self.losses.update(losses);
         }
         Ok(())
     }
@@ -100,14 +102,14 @@ impl<F: Scalar> Net<'_, F> {
     /// Takes a rank's report and the losses of its workers off the front of its message.
     pub(super) fn read_scalars<'b>(
         &mut self,
-        k: u64,
+        round: Round,
         rank: usize,
         message: &'b [u8],
         losses: &mut Losses,
     ) -> Result<&'b [u8], NetError> {
         let mut rest = message;
         let short = || NetError::Frame {
-            iteration: k,
+            iteration: round.iteration,
             problem: format!("rank {rank} sent {} bytes, too few", message.len()),
         };
         (self.reports[rank], rest) = frame::read_report(rest).ok_or_else(short)?;
@@ -119,16 +121,16 @@ impl<F: Scalar> Net<'_, F> {
         Ok(rest)
     }
 
-    /// Adds a worker's packets of the first round: those that may be summed as numbers to `sums`, the
+    /// Adds a worker's packets of the first gather: those that may be summed as numbers to `sums`, the
     /// others decoded to `mean`.
     fn add_packets<'b>(
         &mut self,
         worker: usize,
-        k: u64,
+        round: Round,
         mut bytes: &'b [u8],
     ) -> Result<&'b [u8], DecodeError> {
-        let (draw, share) = (self.draw(worker, k), self.share());
-        for block in self.due(k) {
+        let (draw, share) = (self.draw(worker, round), self.share());
+        for block in self.due(round) {
             let packet;
             (packet, bytes) = Packet::split(bytes)?;
             let link = &mut self.links.up[block as usize];
@@ -154,17 +156,18 @@ impl<F: Scalar> Net<'_, F> {
 
     /// At the root: the message with the sums, and where every rank awaits them with the means of the
     /// variables that cannot be summed.
-    fn write_sums(&mut self, k: u64) -> Result<(), NetError> {
+    fn write_sums(&mut self, round: Round) -> Result<(), NetError> {
         self.down.clear();
-        self.envelope(k, self.due(k).count()).write(&mut self.down);
-        for block in self.due(k) {
+        self.envelope(round, self.due(round).count()).write(&mut self.down);
+        for block in self.due(round) {
             if self.links.up[block as usize].coder.summable().is_some() {
                 self.sums.write(block, &mut self.down);
             } else if self.is_replicated() {
                 let mean = self.mean.block(block);
                 if !all_finite(mean) {
-                    self.call_off(k)?;
-                    let words = format!("rank 0, iteration {k}: {}", overflow(block, NotFinite));
+                    self.call_off(round)?;
+                    let words = overflow(block, NotFinite);
+                    let words = format!("rank 0, iteration {}: {words}", round.iteration);
                     return Err(NetError::Worker(words));
                 }
                 Dense::write(mean, &mut self.down);
@@ -174,15 +177,15 @@ impl<F: Scalar> Net<'_, F> {
     }
 
     /// mean_i c_i from the packets of [`Net::write_sums`].
-    pub(super) fn read_sums(&mut self, k: u64, mut packets: &[u8]) -> Result<(), NetError> {
-        let wrong = |source| NetError::FromServer { iteration: k, source };
-        let (draw, share) = (self.draw(0, k), self.share());
-        let blocks = Block::ALL.map(|block| self.due(k).any(|due| due == block));
-        for (block, due) in Block::ALL.into_iter().zip(blocks) {
+    pub(super) fn read_sums(&mut self, round: Round, mut packets: &[u8]) -> Result<(), NetError> {
+        let wrong = |source| NetError::FromServer { iteration: round.iteration, source };
+        let (draw, share) = (self.draw(0, round), self.share());
+        for block in round.blocks().iter() {
             let replicated = self.is_replicated();
             let mean = self.mean.block_mut(block);
             let link = &mut self.links.up[block as usize];
             let key = link.key(draw, block);
+            let due = link.due(round.iteration);
             let summed = due && link.coder.summable().is_some();
             if replicated || summed {
                 mean.fill(F::zero());

@@ -57,6 +57,16 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// Neither was needed.
+    pub const NONE: Self = Self { upper: f64::NAN, lower: f64::NAN };
+
+    /// Replaces what `newer` has.
+    pub fn update(&mut self, newer: Self) {
+        let take = |old: &mut f64, new: f64| *old = if new.is_nan() { *old } else { new };
+        take(&mut self.upper, newer.upper);
+        take(&mut self.lower, newer.lower);
+    }
+
     /// Adds a worker's share of these means.
     pub fn add_share(&mut self, worker: Self, share: f64) {
         self.upper += worker.upper * share;

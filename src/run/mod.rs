@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::algorithms::Algorithm;
+use crate::algorithms::{self, Algorithm};
 use crate::comm::{Comm, Placement, agree};
 use crate::config::{Plan, Precision};
 use crate::data::Folder;
@@ -182,6 +182,9 @@ impl<'r, F: Scalar> Run<'r, F> {
             let problem = workers.problem();
             let solved = evaluate::with_solution(net, problem, shown, plan.workers, evaluation)?;
             evaluation = solved.ok_or(Error::LowerLevel { iteration: k })?;
+            if !algorithms::registry().facts(&plan.algorithm).auxiliary {
+                evaluation.auxiliary_distance = f64::NAN;
+            }
         }
         self.evaluations.push((k, evaluation));
         Ok(evaluation)
@@ -224,7 +227,7 @@ impl<'r, F: Scalar> Run<'r, F> {
         let iterate = self.algorithm.iterate();
         let traffic = self.net.traffic();
         let workers = self.plan.workers;
-        let dense = dense_bytes::<F>(iterate.dims());
+        let dense = dense_bytes::<F>(iterate.dims(), &self.algorithm.rounds());
         Summary {
             name: self.plan.name.clone(),
             iterations: self.done,

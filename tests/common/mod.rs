@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use serde_json::{Value, json};
 
+use sobaya::algorithms::{self, AlgorithmContext};
 use sobaya::comm::threads::{self, ThreadComm};
 use sobaya::comm::{Comm, Placement};
 use sobaya::compressors::{self, Compressor, Site};
@@ -26,10 +27,14 @@ use sobaya::registry::{Family, Registry};
 use sobaya::run::Outcome;
 use sobaya::scalar::Scalar;
 use sobaya::simd::Level;
-use sobaya::vars::{Dims, Layout};
+use sobaya::vars::{Dims, Layout, Vars};
+use sobaya::workers::Workers;
 
 /// Seed of the tests' own draws and of the runs that they make.
 pub const SEED: u64 = 7;
+
+/// Workers of the runs on the quadratic problem.
+pub const WORKERS: usize = 8;
 
 /// A worker's key of an iteration, as compressors get it.
 pub fn key(iteration: u64) -> Key {
@@ -321,6 +326,31 @@ pub fn links<F: Scalar>(
     let context = FeedbackContext { dims, hosted, bounds };
     let feedback = registry.build(feedback, context).expect("an example builds");
     Links { up, feedback, down: Downlink::Dense, collective: Collective::Star }
+}
+
+/// (x, y, z) after some iterations on a problem, with the algorithm's own feedback.
+pub fn iterate<F: Scalar>(
+    problem: &Value,
+    algorithm: &Value,
+    compressor: &Value,
+    iterations: u64,
+) -> Vars<f64> {
+    let facts = problems::registry().facts(problem);
+    let problem = self::problem::<F>(problem, WORKERS, 0..WORKERS);
+    let start = problem.start();
+    let comm = &mut alone();
+    let compressors = [(); 3].map(|()| compressor.clone());
+    let feedback = algorithms::registry().facts(algorithm).feedback[0];
+    let links = links(&compressors, &json!({ "kind": feedback }), start.dims(), 0..WORKERS);
+    let mut net = Net::<F>::new(comm, setting(WORKERS, start.dims()), links);
+    let context = AlgorithmContext { start, hosted: net.hosted(), problem: facts };
+    let algorithm = algorithms::registry().build::<F>(algorithm, context);
+    let mut algorithm = algorithm.expect("an example builds");
+    let mut workers = Workers::new(problem);
+    for k in 0..iterations {
+        algorithm.step(k, &mut workers, &mut net).expect("the only rank");
+    }
+    algorithm.iterate().wide()
 }
 
 /// A heterogeneous partition.
