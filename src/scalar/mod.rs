@@ -104,7 +104,7 @@ impl Scalar for f32 {
     }
     #[inline(always)]
     fn fast_exp(self) -> Self {
-        fast_exp!(self, f32, (-87.3, 89.0), (0.693_359_375, -2.121_944_4e-4), 127, 8)
+        fast_exp!(self, f32, (-87.3, 89.0), (355.0 / 512.0, -2.121_944_4e-4), 127, 8)
     }
     fn build_of<T: Family>(entry: &Entry<T>) -> Build<T, Self> {
         entry.build_f32
