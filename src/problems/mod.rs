@@ -7,6 +7,7 @@ mod batches;
 mod hyper_cleaning;
 mod hyper_representation;
 mod quadratic;
+mod regularization_selection;
 mod softmax;
 
 use std::ops::Range;
@@ -217,6 +218,7 @@ pub fn directions_of<F: Scalar>(
 }
 
 pub use hyper_representation::synthetic as synthetic_hyper_representation;
+pub use regularization_selection::synthetic as synthetic_regularization_selection;
 
 /// The family of problems.
 pub struct Problems;
@@ -338,6 +340,7 @@ pub fn built_in() -> Registry<Problems> {
         entry::<hyper_representation::HyperRepresentation>(),
         entry::<hyper_cleaning::HyperCleaning>(),
         entry::<quadratic::Quadratic>(),
+        entry::<regularization_selection::RegularizationSelection>(),
     ])
 }
 
