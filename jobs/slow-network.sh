@@ -141,8 +141,7 @@ one() { # NAME KIND LAUNCHER [OPTIONS...]
     # The small data set makes this quick; the one that is wanted is read by the run.
     wanted=$("$program" check "$config" "$@" --set problem.dataset=mnist-small) ||
         fail 2 "the program refuses the variant $name"
-    PYTHONPATH=analysis "$python" -m sobaya_analysis.study state "$folder" "$wanted" "$dataset" ||
-        status=$?
+    slow_network state "$folder" "$wanted" "$dataset" || status=$?
     case $status in
         0)
             say "$name, $kind: completed"

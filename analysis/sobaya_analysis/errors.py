@@ -24,7 +24,7 @@ class OutputError(ReportError):
 
 
 class StudyError(ReportError):
-    """A file of configs/studies cannot be used."""
+    """The file of a study cannot be used."""
 
     exit_code = 2
 

@@ -19,8 +19,8 @@ from .theme import MATPLOTLIB, Style, style_of
 
 _DPI = {"png": 160, "svg": 80}
 """Resolution; in an SVG of the raw lines alone, which are the bulk of the file."""
-_MAX_POINTS = 1500
-_MAX_POINTS_IN_ALL = 5_000
+_MAX_POINTS = 600
+_MAX_POINTS_IN_ALL = 2_500
 """Points of all curves of a panel together: SVG grows with them."""
 _MAX_MARKERS = 12
 _MAX_RAW_GROUPS = 8

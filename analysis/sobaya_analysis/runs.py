@@ -36,6 +36,7 @@ _OPTIONAL_EVALUATIONS = (
     "weight_auc",
     "lower_distance",
     "auxiliary_distance",
+    "validation_loss",
 )
 """Not in every log: only some problems have them, and older programs wrote none."""
 
@@ -77,10 +78,12 @@ class Run:
     """Shape (E,), |y - y*(x)|; NaN where not evaluated."""
     auxiliary_distance: Floats
     """Shape (E,), |z - z*(x)|; NaN where not evaluated."""
+    validation_loss: Floats
+    """Shape (E,), f(x, y) over all upper-level samples; NaN where not evaluated."""
     download_bytes: Integers | None = None
     """Shape (R,), bytes, cumulative, all workers."""
     attributes: dict[str, str] = field(default_factory=dict)
-    """Text attributes of the root for display: program_version, git_commit, config_sha256."""
+    """For display: program_version, git_commit, config_sha256, cpu; empty where not known."""
 
     @property
     def name(self) -> str:
@@ -167,7 +170,8 @@ def _read(path: Path, file: h5py.File) -> Run:
         eval_iteration=eval_iteration[:n_evaluations],
         attributes={
             name: _text(file, name) for name in ("program_version", "git_commit", "config_sha256")
-        },
+        }
+        | {"cpu": _cpu(file)},
         **rows,
         **{name: column[:n_evaluations] for name, column in evaluations.items()},
     )
@@ -249,6 +253,16 @@ def _text(file: h5py.File, name: str) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return value if isinstance(value, str) else ""
+
+
+def _cpu(file: h5py.File) -> str:
+    """Processor of the machine that made the log, by its provenance."""
+    try:
+        found = json.loads(_text(file, "provenance_json"))
+    except (ValueError, RecursionError):
+        return ""
+    cpu = found.get("cpu") if isinstance(found, dict) else None
+    return cpu if isinstance(cpu, str) else ""
 
 
 def _integer(file: h5py.File, name: str) -> int | None:

@@ -199,3 +199,19 @@ def test_configs_are_written_for_a_trial(tmp_path: Path, capsys: pytest.CaptureF
 def test_missing_runs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["direct", str(tmp_path)]) == 3
     assert "soba-star/short is missing" in capsys.readouterr().err
+
+
+def test_state_of_a_run(tmp_path: Path) -> None:
+    config = config_of("soba")
+    printed = json.dumps(config) + "\np = 5\n"
+
+    def state(dataset: str = "mnist-small") -> int:
+        return main(["state", str(tmp_path), printed, dataset])
+
+    assert state() == 10
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "summary.json").write_text('{"status": "failed"}')
+    assert state() == 10
+    (tmp_path / "summary.json").write_text('{"status": "completed"}')
+    assert state() == 0
+    assert state("mnist") == 11, "another data set is another config"

@@ -1,271 +1,383 @@
-"""Studies: reading, planning, results paired by seed, the page and the picture."""
+"""Studies: reading, the sweep files made from them, tuning, the page and the index."""
 
 from __future__ import annotations
 
-import itertools
+import csv
 import json
 import math
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from sobaya_analysis.errors import ReportError, StudyError
+from sobaya_analysis.errors import StudyError, SweepError, UsageError
+from sobaya_analysis.study import publish
 from sobaya_analysis.study.__main__ import main
-from sobaya_analysis.study.figure import draw, floor_of, legend_text, tradeoff
-from sobaya_analysis.study.model import plan_line, planned_runs, read_base, read_study
-from sobaya_analysis.study.results import DIVERGED, Spread, load_results, spread
+from sobaya_analysis.study.entries import label_of, read_entries
+from sobaya_analysis.study.model import Study, read_study
+from sobaya_analysis.study.page import escaped
+from sobaya_analysis.study.sweeps import Trial, data_files, final_sweep, tuning_sweep
+from sobaya_analysis.study.tuning import choose
+from sobaya_analysis.sweep.model import read_sweep
 
-from .conftest import MakeLog, config_of
+from .sweeps import BASE, evaluated, uploaded, write_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMITTED = sorted((ROOT / "configs" / "studies").glob("*.json"))
+COMMITTED = sorted(p for p in (ROOT / "configs").glob("*/*.json") if '"final"' in p.read_text())
+SWEEP_KEYS = {"name", "base", "set", "list", "grid", "ranks"}
+ALPHAS = [0.1, 0.3, 1.0]
+EF = {"algorithm.kind": "ef-soba", "compressor": {"kind": "rand-k", "ratio": 0.1}}
 
 
-def study_of(**more: Any) -> dict[str, Any]:  # noqa: ANN401
-    base = {
+def content(**more: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
         "title": "Two methods",
         "base": "base.json",
-        "seeds": [1, 2, 3],
-        "reference": "soba",
-        "set": {"algorithm.alpha": 0.3},
-        "methods": [
-            {"name": "soba", "label": "soba"},
-            {"name": "ef", "label": "ef-soba: top-1 %", "set": {"algorithm.kind": "ef-soba"}},
-        ],
-    }
-    return base | more
+        "set": {"iterations": 100},
+        "list": [{"algorithm.kind": "soba"}, {"label": "with feedback", **EF}],
+        "tune": {"set": {"seed": 7}, "grid": {"algorithm.alpha": ALPHAS}},
+        "final": {"grid": {"seed": [1, 2, 3]}},
+        "report": {"target": 0.7},
+    } | more
 
 
-def write(tmp_path: Path, content: object) -> Path:
+def write(tmp_path: Path, written: object) -> Path:
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "two.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    (tmp_path / "base.json").write_text(json.dumps(config_of("soba")))
+    path.write_text(written if isinstance(written, str) else json.dumps(written))
+    (tmp_path / "base.json").write_text(json.dumps(BASE))
     return path
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_committed_studies_can_be_planned(path: Path) -> None:
+def study_of(tmp_path: Path, **more: Any) -> Study:  # noqa: ANN401
+    return read_study(write(tmp_path, content(**more)))
+
+
+def members_of(alphas: list[float] = ALPHAS) -> list[dict[str, Any]]:
+    methods = [{"algorithm.kind": "soba"}, EF]
+    return [{**m, "algorithm.alpha": a, "seed": 7} for m in methods for a in alphas]
+
+
+def tuned_logs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The best of soba is 0.3; ef-soba would be at 1, where it diverges, and is 0.1 by a hair.
+
+    At 1 the accuracy of soba is the highest in the end, but not over the last five evaluations.
+    """
+    kind, alpha = config["algorithm"]["kind"], config["algorithm"]["alpha"]
+    level = {"soba": {0.1: 0.7, 0.3: 0.8, 1.0: 0.75}, "ef-soba": {0.1: 0.71, 0.3: 0.7, 1.0: 0.9}}
+    accuracy = np.full(11, level[kind][alpha])
+    if (kind, alpha) == ("soba", 1.0):
+        accuracy[-1] = 0.9
+    loss = 1 - accuracy
+    columns = evaluated(test_accuracy=accuracy, objective=loss, hypergradient_norm=loss)
+    if (kind, alpha) == ("ef-soba", 1.0):
+        columns |= {"status": "failed", "stop_reason": "x: an entry is not a number"}
+    return columns
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_committed_studies_make_sweeps(path: Path) -> None:
     study = read_study(path)
-    base = read_base(ROOT, study)
-    runs = planned_runs(study, {})
-    assert len(runs) == len(study.methods) * len(study.seeds)
-    assert all(plan_line(study, base, run).count("\n") == 0 for run in runs)
+    for sweep in (tuning_sweep(study), final_sweep(study)):
+        assert sweep is None or set(sweep) <= SWEEP_KEYS
 
 
-def test_plan_puts_the_last_word_last(tmp_path: Path) -> None:
-    methods = [
-        {"name": "soba", "label": "soba", "set": {"compressor": {"x": 1}, "iterations": 3}},
-        {"name": "b", "label": "b", "like": "soba", "set": {"compressor.x": 2, "workers": 5}},
-        {"name": "c", "label": "c", "like": "b", "set": {"compressor": {"x": 3}}},
+def test_sweep_files_have_what_sobaya_reads(tmp_path: Path) -> None:
+    study = study_of(
+        tmp_path, grid={"compressor.ratio": [0.1, 0.5]}, final={"set": {"iterations": 9}}
+    )
+    tuning, final = tuning_sweep(study), final_sweep(study)
+    assert tuning is not None
+    assert set(tuning) == set(final) == SWEEP_KEYS
+    assert (tuning["name"], final["name"]) == ("two-tune", "two")
+    assert tuning["base"] == BASE
+    assert tuning["set"] == {"iterations": 100, "seed": 7}
+    assert tuning["list"] == [{"algorithm.kind": "soba"}, EF], "labels are the report's"
+    assert tuning["grid"] == {"compressor.ratio": [0.1, 0.5], "algorithm.alpha": ALPHAS}
+    assert final["set"] == {"iterations": 9}
+    assert final["grid"] == {"compressor.ratio": [0.1, 0.5], "algorithm.alpha": [0.1]}, "a preview"
+
+
+def test_final_stage_stands_above_the_methods(tmp_path: Path) -> None:
+    study = study_of(
+        tmp_path,
+        list=[{**EF, "workers": 3}],
+        tune={"grid": {"algorithm.beta, algorithm.gamma": [0.1], "algorithm.alpha": ALPHAS}},
+        final={"set": {"algorithm.gamma": 1}, "grid": {"workers": [1, 4], "compressor": [1]}},
+    )
+    chosen = {**EF, "workers": 3, "algorithm.alpha": 0.3, "algorithm.beta": 0.1}
+    chosen["algorithm.gamma"] = 0.1
+    final = final_sweep(study, [chosen, chosen])
+    assert final["list"] == [
+        {"algorithm.kind": "ef-soba", "algorithm.alpha": 0.3, "algorithm.beta": 0.1}
     ]
-    study = read_study(write(tmp_path, study_of(methods=methods, seeds=[7])))
-    runs = planned_runs(study, {"iterations": 9})
-    assert [run.name for run in runs] == ["soba-s7", "b-s7", "c-s7"]
-    assert list(runs[1].settings.items()) == [
-        ("algorithm.alpha", 0.3),
-        ("compressor", {"x": 1}),
-        ("compressor.x", 2),
-        ("workers", 5),
-        ("seed", 7),
-        ("name", "two-b-s7"),
-        ("iterations", 9),
+    assert final["grid"] == {"workers": [1, 4], "compressor": [1]}
+    assert "compressor.ratio" not in final_sweep(study, [{"compressor.ratio": 1}])["list"][0]
+
+
+def test_entries_take_over_from_others(tmp_path: Path) -> None:
+    items = [
+        {"name": "a", "label": "A", "compressor": {"x": 1}, "compressor.y": 2, "workers": 3},
+        {"name": "b", "label": "B", "like": "a", "compressor.x": 2},
+        {"name": "c", "label": "C", "like": "b", "compressor": {"x": 3}},
     ]
-    assert list(runs[2].settings)[1:4] == ["compressor.x", "workers", "compressor"]
-    line = plan_line(study, read_base(tmp_path, study), runs[1]).split("\t")
-    assert line[:4] == ["b-s7", "base.json", "5", "mnist-small"]
-    assert 'compressor={"x":1}' in line
-
-
-def test_plan_command_takes_a_part(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = write(tmp_path, study_of())
-    options = ["--seeds", "4", "--methods", "ef", "--root", str(tmp_path), "--dataset", "mnist"]
-    assert main(["plan", str(path), *options]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.split("\t")[:4] == ["ef-s4", "base.json", "4", "mnist"]
-    assert main(["plan", str(path), "--methods", "fe"]) == 2
-    assert "no method fe; there are soba, ef" in capsys.readouterr().err
+    a, b, c = read_entries(tmp_path, items)
+    assert b.settings == {
+        "compressor": {"x": 1},
+        "compressor.y": 2,
+        "workers": 3,
+        "compressor.x": 2,
+    }
+    assert c.settings == {"workers": 3, "compressor": {"x": 3}}, "keys within it are gone"
+    for entry in (a, b, c):
+        assert label_of((a, b, c), {**entry.settings, "seed": 1}) == entry.label
+    assert label_of((a, b, c), {"seed": 1}) == ""
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("written", "problem"),
     [
         ("{", "no JSON"),
         ('{"title": "a", "title": "b"}', "title stands twice"),
-        ([], "must be an object"),
-        (study_of(more=1), "unknown key more"),
-        ({"title": "a"}, "no key base"),
-        (study_of(title="a\nb"), "one line"),
-        (study_of(seeds=[]), "not empty"),
-        (study_of(seeds=[1, True]), "whole numbers"),
-        (study_of(seeds=[1, 1]), "seed 1 stands twice"),
-        (study_of(reference="ef21"), "no name of a method"),
-        (study_of(methods=[{"name": "../x", "label": "x"}]), "is no name"),
-        (study_of(methods=[{"name": "x", "label": "x", "like": "y"}]), "no earlier method"),
-        (study_of(methods=[{"name": "x", "label": "x", "set": {"seed": 1}}]), "the key 'seed'"),
-        (study_of(methods=[{"name": "x", "label": "x", "set": {"a=b": 1}}]), "the key 'a=b'"),
+        ("[]", "must hold an object"),
+        (content(more=1), "unknown key more"),
+        ({"title": "a", "base": "base.json"}, "no key final"),
+        (content(title="a\nb"), "one line"),
+        (content(base="none.json"), "No such file"),
+        (content(text=[1]), "a paragraph"),
+        (content(list=[]), "not empty"),
+        (content(list=[{"name": "../x"}]), "is no name"),
+        (content(list=[{"name": "x"}, {"name": "x"}]), "x stands twice"),
+        (content(list=[{"name": "x", "like": "y"}]), "no earlier entry"),
+        (content(list=[{"label": "l" * 73}]), "at most 72"),
+        (content(grid={"workers": 3}), "list of values"),
+        (content(ranks=0), "1 or more"),
+        (content(tune={}), "tune has no key grid"),
+        (content(tune={"grid": {"a": [1]}, "measure": "speed"}), "none of test_accuracy"),
+        (content(tune={"grid": {"seed": [1, 2]}}), "one seed"),
+        (content(tune={"grid": {"x, algorithm.kind": [1]}}), "algorithm.kind stands in list"),
+        (content(list=[{"seed": 1}]), "final.grid"),
+        (content(report={"y": 1}), "unknown key y"),
+        (content(report={"target": {}}), "report.target"),
     ],
 )
-def test_bad_studies_are_refused(tmp_path: Path, content: object, problem: str) -> None:
+def test_bad_studies_are_refused(tmp_path: Path, written: object, problem: str) -> None:
     with pytest.raises(StudyError, match=problem):
-        read_study(write(tmp_path, content))
+        read_study(write(tmp_path, written))
 
 
-def test_state_of_a_run(tmp_path: Path) -> None:
-    config = config_of("soba")
-    printed = json.dumps(config) + "\np = 5\n"
-
-    def state(dataset: str = "mnist-small") -> int:
-        return main(["state", str(tmp_path), printed, dataset])
-
-    assert state() == 10
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "summary.json").write_text('{"status": "failed"}')
-    assert state() == 10
-    (tmp_path / "summary.json").write_text('{"status": "completed"}')
-    assert state() == 0
-    assert state("-") == 0
-    assert state("mnist") == 11, "another data set is another config"
-
-
-def test_spread_counts_divergence() -> None:
-    assert spread([None]) is None
-    assert spread([3.0, None, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
-    assert spread([95.0, DIVERGED, 96.0]) == Spread(95.0, DIVERGED, 96.0)
-    assert spread([DIVERGED, 96.0]) == Spread(DIVERGED, DIVERGED, 96.0)
+def test_trial_is_smaller(tmp_path: Path) -> None:
+    methods = [{"name": "a"}, {"name": "b", **EF}]
+    study = study_of(tmp_path, list=methods, set={"problem.dataset": "mnist"})
+    assert data_files(final_sweep(study)) == {"mnist"}
+    trial = Trial((5,), ("b",), 20, "mnist-small", ends_only=True).of(study)
+    tuning, final = tuning_sweep(trial), final_sweep(trial)
+    assert tuning is not None
+    assert tuning["grid"] == {"algorithm.alpha": [0.1, 1.0]}
+    assert tuning["list"] == final["list"] == [EF]
+    small = {"iterations": 20, "evaluate.every": 2, "problem.dataset": "mnist-small"}
+    assert tuning["set"] == {"seed": 7, **small}
+    assert final["set"] == small
+    assert final["grid"]["seed"] == [5]
+    assert data_files(final) == set()
+    assert final_sweep(Trial().of(study)) == final_sweep(study)
+    longer = study_of(tmp_path, list=[{**EF, "iterations": 5, "log.every": 1}])
+    assert final_sweep(Trial(iterations=20).of(longer))["list"] == [EF]
+    with pytest.raises(UsageError, match="there are: a, b"):
+        Trial(methods=("c",)).of(study)
 
 
-def logs_of(make_log: MakeLog) -> None:
-    """Runs of soba and ef with seeds 1 to 3; ef uploads a tenth and loses 1, 2 and 4 points."""
-    for seed, (full, lost) in enumerate(((0.9, 0.01), (0.7, 0.02), (0.8, 0.04)), start=1):
-        for name, kind, accuracy, upload in (
-            ("soba", "soba", full, 1000),
-            ("ef", "ef-soba", full - lost, 100),
-        ):
-            replace = {"test_accuracy": np.full(6, accuracy)}
-            config = config_of(kind, seed, iterations=10)
-            make_log(f"runs/{name}-s{seed}", config, upload=upload, replace=replace)
+def test_data_are_known_before_the_runs(tmp_path: Path) -> None:
+    files = {"format": "svmlight", "train": "libsvm/a.gz", "test": "libsvm/b.gz", "features": 3}
+    base = BASE | {"problem": {"kind": "regularization-selection", "dataset": files}}
+    study = study_of(tmp_path, base=base, grid={"problem": [{"dataset": "fashion-mnist"}]})
+    assert study.base == base
+    found = data_files(final_sweep(study))
+    assert found == {"libsvm/a.gz", "libsvm/b.gz", "fashion-mnist"}
 
 
-def test_results_are_paired_by_seed(make_log: MakeLog, tmp_path: Path) -> None:
-    logs_of(make_log)
-    study = read_study(write(tmp_path, study_of()))
-    soba, ef = load_results(study, tmp_path / "runs")
-    assert soba.lost == Spread(0.0, 0.0, 0.0)
-    assert ef.lost is not None
-    assert (ef.lost.low, ef.lost.median, ef.lost.high) == pytest.approx((1.0, 2.0, 4.0))
-    assert ef.accuracy is not None
-    assert ef.accuracy.median == pytest.approx(76.0)
-    assert (ef.upload, ef.download, ef.total) == (1000, 2000, 3000)
-    assert (ef.times_less_up, ef.times_less_down) == pytest.approx((10.0, 10.0))
-    assert (ef.family, ef.completed) == ("ef-soba", 3)
-    (alone,) = load_results(study.selected([2], ["ef"]), tmp_path / "runs")
-    assert alone.lost is None
-    assert math.isnan(alone.times_less_up)
-
-
-def test_divergence_is_counted(make_log: MakeLog, tmp_path: Path) -> None:
-    for seed in (1, 2, 3):
-        make_log(f"runs/soba-s{seed}", config_of("soba", seed, iterations=10))
-        failed = {"attributes": {"status": "failed"}, "n_rows": 6} if seed > 1 else {}
-        make_log(f"runs/ef-s{seed}", config_of("ef-soba", seed, iterations=10), **failed)
-    study = read_study(write(tmp_path, study_of()))
-    ef = load_results(study, tmp_path / "runs")[1]
-    assert ef.accuracy is not None
-    assert ef.accuracy.median == DIVERGED
-    assert (ef.completed, ef.upload) == (1, 10_000), "at the rate of the part that was run"
-    assert "2 of 3 diverged" in legend_text(ef, 50.0)
-    assert main(report_arguments(study.path, tmp_path)) == 0
-    text = (tmp_path / "out" / "two.md").read_text()
-    assert "| diverged (diverged to 53.00) | diverged (0.00 to diverged) |" in text
-    assert "| 1 of 3 completed |" in text
-
-
-def report_arguments(path: Path, tmp_path: Path) -> list[str]:
-    runs, out = str(tmp_path / "runs"), str(tmp_path / "out")
-    return ["report", str(path), runs, "-o", out, "--made-by", "jobs/results.sh two"]
-
-
-def test_report_makes_the_page(make_log: MakeLog, tmp_path: Path) -> None:
-    logs_of(make_log)
-    arguments = report_arguments(write(tmp_path, study_of()), tmp_path)
-    assert main(arguments) == 0
-    text = (tmp_path / "out" / "two.md").read_text()
-    row = (
-        "| ef-soba: top-1 % | 76.00 (68.00 to 89.00) | 2.00 (1.00 to 4.00) | 1,000 | 10 | 10 | 3 |"
+@pytest.mark.parametrize("measure", ["test_accuracy", "objective", "hypergradient_norm"])
+def test_tuning_takes_the_best(tmp_path: Path, measure: str) -> None:
+    tune = {"grid": {"algorithm.alpha": ALPHAS}, "measure": measure}
+    study = study_of(tmp_path, tune=tune)
+    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of(), tuned_logs))
+    soba, ef = choose(study, sweep)
+    # The norm alone is judged by its last value, which is best at 1.
+    assert soba.tuned == {"algorithm.alpha": 1.0 if measure == "hypergradient_norm" else 0.3}
+    assert soba.at_border == (
+        {"algorithm.alpha"} if measure == "hypergradient_norm" else frozenset()
     )
-    assert row in text
-    assert "    jobs/results.sh two\n" in text
-    assert max(map(len, text.splitlines())) < 125
-    folder = tmp_path / "out" / "two"
-    names = {"report.html", "summary.csv", "tradeoff.png", "tradeoff.svg"}
-    assert names <= {path.name for path in folder.iterdir()}
-    assert "ef-soba: top-1 %" in (folder / "report.html").read_text(), "labels are the study's"
-    first = (folder / "tradeoff.svg").read_bytes()
-    assert main(arguments) == 0
-    assert (folder / "tradeoff.svg").read_bytes() == first, "same bytes"
+    assert ef.tuned == {"algorithm.alpha": 0.1}
+    assert ef.at_border == {"algorithm.alpha"}
+    assert (soba.label, ef.label) == ("soba", "with feedback")
+    assert (soba.tried, soba.diverged, ef.tried, ef.diverged) == (3, 0, 3, 1)
+    assert ef.value == pytest.approx(0.71 if measure == "test_accuracy" else 0.29)
+    assert final_sweep(study, [soba.settings, ef.settings])["list"] == [
+        {"algorithm.kind": "soba", "algorithm.alpha": soba.tuned["algorithm.alpha"]},
+        {**EF, "algorithm.alpha": 0.1},
+    ]
 
 
-def test_report_without_runs_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(ReportError):
-        load_results(read_study(write(tmp_path, study_of())), tmp_path)
-    assert main(report_arguments(tmp_path / "two.json", tmp_path)) == 3
-    assert "soba-s1" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+def test_tail_says_how_many_evaluations_count(tmp_path: Path) -> None:
+    study = study_of(tmp_path, tune={"grid": {"algorithm.alpha": ALPHAS}, "tail": 1})
+    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of(), tuned_logs))
+    assert choose(study, sweep)[0].tuned == {"algorithm.alpha": 1.0}
 
 
-def test_picture_holds_many_methods_without_overlap(make_log: MakeLog, tmp_path: Path) -> None:
-    """Nothing leaves the canvas, and no text of the legend or of an axis covers another."""
-    methods = [{"name": "soba", "label": "soba"}]
-    make_log("runs/soba-s1", config_of("soba", iterations=10), upload=10**6)
-    for index in range(15):
-        name = f"m{index}"
-        label = f"c-soba, residual: x top-0.{index} % 4-bit; y, z top-10 % 4-bit; down 1-bit"
-        methods.append({"name": name, "label": label})
-        accuracy = 0.3 if index == 3 else 0.53 - 0.002 * index
-        make_log(
-            f"runs/{name}-s1",
-            config_of("c-soba", iterations=10, feedback={"kind": f"kind{index // 4}"}),
-            upload=10**6 // (3**index // 2000 + 1 + index),
-            replace={"test_accuracy": np.full(6, accuracy)},
+def test_one_value_has_no_border(tmp_path: Path) -> None:
+    study = study_of(tmp_path, tune={"grid": {"algorithm.alpha": [0.3]}})
+    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of([0.3]), tuned_logs))
+    assert [choice.at_border for choice in choose(study, sweep)] == [frozenset()] * 2
+
+
+def test_where_all_diverge_it_is_said(tmp_path: Path) -> None:
+    def lost(_config: dict[str, Any]) -> dict[str, Any]:
+        return evaluated() | {"status": "failed", "stop_reason": "y is not a number"}
+
+    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of(), lost))
+    choice = choose(study_of(tmp_path), sweep)[0]
+    assert (choice.value, choice.diverged) == (-math.inf, 3)
+
+
+def test_tuning_needs_all_runs(tmp_path: Path) -> None:
+    def unfinished(config: dict[str, Any]) -> dict[str, Any] | None:
+        return None if config["algorithm"]["alpha"] == 0.3 else tuned_logs(config)
+
+    study = study_of(tmp_path)
+    with pytest.raises(SweepError, match="is missing; run the sweep again"):
+        choose(study, read_sweep(write_sweep(tmp_path / "a", members_of(), unfinished)))
+    silent = write_sweep(tmp_path / "b", members_of(), lambda _: evaluated())
+    with pytest.raises(SweepError, match="has no test_accuracy"):
+        choose(study, read_sweep(silent))
+
+
+def final_logs(config: dict[str, Any]) -> dict[str, Any]:
+    """ef-soba uploads a tenth and loses half a point."""
+    full = 0.8 + 0.01 * config["seed"]
+    is_soba = config["algorithm"]["kind"] == "soba"
+    level = full if is_soba else full - 0.005
+    columns = evaluated(test_accuracy=level * np.minimum(np.arange(11) / 5, 1))
+    return columns | uploaded(10_000 if is_soba else 1_000)
+
+
+def published(tmp_path: Path) -> tuple[list[str], Path]:
+    """Arguments of a report over made-up sweeps, and the folder of its page."""
+    path = write(tmp_path, content(text=["First.", "Second_one."]))
+    write_sweep(tmp_path / "tuned", members_of(), tuned_logs)
+    members = [
+        {**method, "seed": seed}
+        for method in (
+            {"algorithm.kind": "soba", "algorithm.alpha": 0.3},
+            {**EF, "algorithm.alpha": 0.1},
         )
-    study = read_study(write(tmp_path, study_of(methods=methods, seeds=[1])))
-    results = load_results(study, tmp_path / "runs")
-    floor = floor_of(results, "soba")
-    assert floor == pytest.approx(49.5)
-    assert legend_text(results[4], floor).replace("\n", " ").endswith("(30.0 %, below the axis)")
-    figure = draw(results, "soba")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    (legend,) = figure.legends
-    boxes = [text.get_window_extent(renderer) for text in legend.get_texts()]
-    # The axes of the upper edge stand on those of the panels.
-    boxes += [axes.get_window_extent(renderer) for axes in figure.axes[:2]]
-    for axes in figure.axes:
-        ticks = [
-            tick.label1 if tick.label1.get_visible() else tick.label2
-            for tick in axes.xaxis.get_major_ticks()
-        ]
-        boxes += [label.get_window_extent(renderer) for label in ticks if label.get_text()]
-    for one, other in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other)
-    bounds = figure.get_tightbbox(renderer)
-    width, height = figure.get_size_inches()
-    assert bounds.x0 >= 0
-    assert bounds.y0 >= 0
-    assert bounds.x1 <= width
-    assert bounds.y1 <= height
+        for seed in (1, 2, 3)
+    ]
+    write_sweep(tmp_path / "final", members, final_logs, name="two")
+    out = tmp_path / "results"
+    arguments = ["report", str(path), str(tmp_path / "final"), "--tuned", str(tmp_path / "tuned")]
+    return [*arguments, "-o", str(out), "--made-by", "jobs/study.sh paper two"], out
 
 
-def test_no_picture_without_accuracies(make_log: MakeLog, tmp_path: Path) -> None:
-    for name in ("soba", "ef"):
-        replace = {"test_accuracy": np.full(6, np.nan)}
-        make_log(f"runs/{name}-s1", config_of("soba"), replace=replace)
-    study = read_study(write(tmp_path, study_of(seeds=[1])))
-    results = load_results(study, tmp_path / "runs")
-    assert tradeoff(results, "soba") is None
-    assert main([*report_arguments(study.path, tmp_path), "--seeds", "1"]) == 0
-    assert "tradeoff" not in (tmp_path / "out" / "two.md").read_text()
+def test_page_has_the_numbers(tmp_path: Path) -> None:
+    arguments, out = published(tmp_path)
+    assert main(arguments) == 0
+    text = (out / "two.md").read_text()
+    for line in (
+        "# Two methods",
+        "    jobs/study.sh paper two",
+        "First.",
+        "| soba | 0.3 | 0.8 | 3 |",
+        "| with feedback | 0.1 \N{DAGGER} | 0.71 | 3, 1 diverged |",
+        "| soba | 82.00 [81.40, 82.60] | 0.00 | 10 kB | 1 | 100 % | 3 |",
+        "| with feedback | 81.50 [80.90, 82.10] | 0.50 | 1 kB | 10 | 10 % | 3 |",
+        "![test accuracy [%] against bytes](two/tradeoff.png)",
+    ):
+        assert line in text.splitlines(), line
+    for words in ("../two.json", "6 runs, seeds 1, 2, 3, after 6 runs for tuning", "git abcdef0"):
+        assert words in text.replace("\n", " ")
+    assert "algorithm.alpha in 0.1, 0.3, 1" in text.replace("\n", " ")
+    files = {path.name for path in (out / "two").iterdir()}
+    assert {"final.json", "steps.csv", "groups.csv", "summary.csv", "report.html"} <= files
+    assert all(f"two/{name}" in text for name in files if name.endswith((".csv", ".json")))
+    final = json.loads((out / "two" / "final.json").read_text())
+    assert [entry["algorithm.alpha"] for entry in final["list"]] == [0.3, 0.1]
+    with (out / "two" / "steps.csv").open() as file:
+        steps = list(csv.DictReader(file))
+    assert [(row["method"], row["at_border"]) for row in steps] == [
+        ("soba", ""),
+        ("with feedback", "algorithm.alpha"),
+    ]
+    first = (out / "two" / "tradeoff.svg").read_bytes()
+    assert main(arguments) == 0
+    assert (out / "two" / "tradeoff.svg").read_bytes() == first, "same bytes"
+    assert "stability" not in text.lower(), "tuned step sizes are no axis of the final sweep"
+
+
+def test_index_tells_what_was_saved(tmp_path: Path) -> None:
+    arguments, out = published(tmp_path)
+    other = write(tmp_path / "else", content())
+    other = other.rename(other.with_name("not-run.json"))
+    assert main(arguments) == 0
+    studies = [str(tmp_path / "two.json"), str(other)]
+    assert main(["index", "Results", *studies, "-o", str(out)]) == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "| [Two methods](results/two.md) | with feedback | 10 | 0.50 |" in text
+    assert text.count("](") == 1, "what has no page is not listed"
+
+
+def test_large_reports_leave_out_what_is_there_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, out = published(tmp_path)
+    (out / "two").mkdir(parents=True)
+    (out / "two" / "report.html").write_text("of an earlier report")
+    monkeypatch.setattr(publish, "LARGEST", 200_000)
+    assert main(arguments) == 0
+    names = {path.name for path in (out / "two").iterdir()}
+    assert "report.html" not in names
+    assert "too large" in (out / "two.md").read_text().replace("\n", " ")
+    assert (tmp_path / "final" / "report" / "report.html").exists()
+    assert publish.fitting({"report.html": b"1" * 9, "a.svg": b"2" * 300_000, "a.png": b"3"}) == {
+        "a.png": b"3"
+    }
+
+
+def test_errors_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments, out = published(tmp_path)
+    shutil.rmtree(tmp_path / "final")
+    assert main(arguments) == 2
+    assert "sweep.json" in capsys.readouterr().err
+    assert not out.exists()
+    path = write(tmp_path, content(report={"measure": "speed"}))
+    write_sweep(tmp_path / "final", [{"algorithm.kind": "soba"}], _plain)
+    assert main(arguments) == 2
+    assert f"{path}: report: argument --measure" in capsys.readouterr().err
+
+
+def _plain(_config: dict[str, Any]) -> dict[str, Any]:
+    return evaluated(test_accuracy=0.9)
+
+
+def test_plan_and_tune_write_the_sweeps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = write(tmp_path, content())
+    out = tmp_path / "plan"
+    assert main(["plan", str(path), "-o", str(out)]) == 0
+    assert capsys.readouterr().out == "yes\n"
+    assert {file.name for file in out.iterdir()} == {"tune.json", "final.json"}
+    write_sweep(tmp_path / "tuned", members_of(), tuned_logs)
+    assert main(["tune", str(path), str(tmp_path / "tuned"), "-o", str(out)]) == 0
+    assert "with feedback: algorithm.alpha 0.1 (border)" in capsys.readouterr().out
+    final = json.loads((out / "final.json").read_text())
+    assert final["list"][1] == {**EF, "algorithm.alpha": 0.1}
+    plain = {key: value for key, value in content().items() if key != "tune"}
+    (tmp_path / "base.json").write_text(json.dumps(BASE | {"problem": {"dataset": "mnist"}}))
+    path.write_text(json.dumps(plain))
+    assert main(["plan", str(path), "-o", str(out)]) == 0
+    assert capsys.readouterr().out == "no\nmnist\n"
+
+
+def test_text_has_no_marks() -> None:
+    assert escaped("y*(x) | `a` <b>") == "y\\*(x) \\| \\`a\\` \\<b>"

@@ -60,6 +60,8 @@ def test_files_of_a_full_report(tmp_path: Path, capsys: pytest.CaptureFixture) -
         "speed-up",
         "stability",
         "time",
+        "tradeoff-1",
+        "tradeoff-2",
     }
     assert "against-compressor-ratio-test-accuracy" in pictures
     text = (out / "report.html").read_text(encoding="utf-8")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import ReportError
 from ..output import write_all
@@ -16,6 +18,8 @@ from .variants import Table, read_table
 
 ROOT = Path(__file__).resolve().parents[3]
 STEM = "slow-network"
+COMPLETED, NOT_COMPLETED, OTHER_CONFIG = 0, 10, 11
+"""Exit codes of `state`, apart from those of errors."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +35,14 @@ def parser() -> argparse.ArgumentParser:
     configs.add_argument("--iterations", type=int, help="instead of the base config's")
     configs.add_argument("--evaluate-every", type=int, required=True)
 
+    state = commands.add_parser(
+        "state",
+        help="exit code 0: the run is completed, 10: it is not, 11: it is with another config",
+    )
+    state.add_argument("folder", type=Path)
+    state.add_argument("wanted", help="what sobaya check prints; its data set does not matter")
+    state.add_argument("dataset", help="the data set that is wanted")
+
     direct = commands.add_parser("direct", help="list variants quick enough, with iterations")
     direct.add_argument("runs", type=Path)
 
@@ -45,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = parser().parse_args(arguments)
+    if options.command == "state":
+        return state_of(options.folder, options.wanted, options.dataset)
     table = read_table(options.table, ROOT, options.only)
     try:
         match options.command:
@@ -59,6 +73,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{STEM}: error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def state_of(folder: Path, printed: str, dataset: str) -> int:
+    """Whether the run in a folder is completed, is not, or is so with another config."""
+    wanted: dict[str, Any] = json.JSONDecoder().raw_decode(printed)[0]
+    wanted["problem"]["dataset"] = dataset
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return NOT_COMPLETED
+    if not isinstance(summary, Mapping) or summary.get("status") != "completed":
+        return NOT_COMPLETED
+    return COMPLETED if config == wanted else OTHER_CONFIG
 
 
 def write_configs(table: Table, options: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""Studies: methods compared over seeds, as configs/studies/*.json and jobs/results.sh have them."""
+"""Studies: methods compared over seeds, with tuned step sizes, as jobs/study.sh runs them."""

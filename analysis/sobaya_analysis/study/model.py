@@ -1,153 +1,141 @@
-"""Read a study and spell out its runs."""
+"""Read a study: what docs/studies.md describes."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..configs import lookup
-from ..errors import StudyError, UsageError
+from ..errors import StudyError
+from ..summary import LAST_EVALUATIONS
+from .entries import Entry, axis_keys, read_entries
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
-_KEYS = {"base", "title", "seeds", "reference", "methods"}
-_METHOD_KEYS = {"name", "label"}
+_KEYS = {"title", "text", "base", "set", "list", "grid", "ranks", "tune", "final", "report"}
+_TUNE_KEYS = {"set", "grid", "measure", "tail"}
+_FINAL_KEYS = {"set", "grid"}
+REPORT_KEYS = ("measure", "target", "x", "rows", "columns", "step", "margin")
+"""Options of `sobaya-report sweep` that a study may give."""
+
+LOSSES = ("objective", "validation_loss", "hypergradient_norm")
+ACCURACIES = ("test_accuracy", "solution_accuracy")
+MEASURES = (*ACCURACIES, *LOSSES)
+"""Columns of the log by which step sizes may be chosen; losses are better if lower."""
 
 
 @dataclass(frozen=True)
-class Method:
-    """One line of the comparison: what it changes in the base config."""
+class Stage:
+    """What one of a study's sweeps sets besides what both have."""
 
-    name: str
-    """Part of the names of its runs."""
-    label: str
-    """What tables and figures call it."""
-    settings: Mapping[str, Any]
-    """Dotted keys of the config and their values."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tuning(Stage):
+    """The sweep in which the axes of its grid are tuned, for each method on its own."""
+
+    measure: str = MEASURES[0]
+    tail: int = LAST_EVALUATIONS
+    """The mean of so many last evaluations counts; of a norm the last one alone."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Methods on one base config, each run once a seed, all compared with one of them."""
+    """Methods (list and grid over a base config), how they are tuned, and what is then run."""
 
     name: str
     """Stem of its file."""
     path: Path
     title: str
     text: str
-    """A paragraph of its page; may be empty."""
-    base: str
-    """Path of the base config from the top folder of the project."""
-    seeds: tuple[int, ...]
-    reference: str
+    """Paragraphs of its page, with an empty line between two; may be empty."""
+    base_name: str
+    """Path of the base config from the file; empty if the file holds it."""
+    base: Mapping[str, Any]
     settings: Mapping[str, Any]
-    """What all methods change in the base config; a method's own settings come after them."""
-    methods: tuple[Method, ...]
-
-    def selected(self, seeds: Sequence[int], methods: Sequence[str]) -> Study:
-        """The same study with these seeds and methods only; all of them where none is named."""
-        known = [method.name for method in self.methods]
-        for name in methods:
-            if name not in known:
-                raise UsageError(f"{self.path}: no method {name}; there are {', '.join(known)}")
-        kept = [method for method in self.methods if not methods or method.name in methods]
-        return replace(self, seeds=tuple(seeds) or self.seeds, methods=tuple(kept))
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a study."""
-
-    method: Method
-    seed: int
-    name: str
-    """Name of the run, METHOD-sSEED, which is that of its folder."""
-    settings: Mapping[str, Any]
-    """Everything that it changes in the base config, in this order."""
+    entries: tuple[Entry, ...]
+    grid: Mapping[str, list[Any]]
+    ranks: int
+    tuning: Tuning | None
+    final: Stage
+    report: tuple[str, ...]
+    """Options of the report, as its command line takes them."""
 
 
 def read_study(path: Path) -> Study:
-    """Read a file of configs/studies; raise a `StudyError` that says what is wrong with it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
-    except OSError as error:
-        raise StudyError(path, error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise StudyError(path, f"no JSON ({error})") from error
-    _check_keys(path, "the study", content, _KEYS, {"set", "text"})
-    methods: list[Method] = []
-    for item in _list(path, "methods", content["methods"]):
-        methods.append(_method(path, item, methods))
-    seeds = _list(path, "seeds", content["seeds"])
-    if any(type(seed) is not int or seed < 0 for seed in seeds):
-        raise StudyError(path, "seeds must be whole numbers of 0 or more")
-    names = [method.name for method in methods]
-    labels = [method.label for method in methods]
-    for found, what in ((seeds, "seed"), (names, "name"), (labels, "label")):
-        for value, following in pairwise(sorted(found)):
-            if value == following:
-                raise StudyError(path, f"the {what} {value} stands twice")
-    if content["reference"] not in names:
-        raise StudyError(path, f"the reference {content['reference']!r} is no name of a method")
-    return Study(
+    """Read a study and its base config; raise a `StudyError` that says what is wrong with it."""
+    if not _NAME.fullmatch(path.stem):
+        raise StudyError(path, "the name may have lower-case letters, digits and - alone")
+    content = _read(path, path)
+    _check_keys(path, "the study", content, {"title", "base", "final"}, _KEYS)
+    base = content["base"]
+    within = isinstance(base, dict)
+    name = "" if within else _text(path, "base", base)
+    final = content["final"]
+    _check_keys(path, "final", final, set(), _FINAL_KEYS)
+    study = Study(
         name=path.stem,
         path=path,
         title=_text(path, "title", content["title"]),
-        text=_text(path, "text", content["text"]) if "text" in content else "",
-        base=_text(path, "base", content["base"]),
-        seeds=tuple(seeds),
-        reference=content["reference"],
-        settings=_settings(path, "the study", content.get("set", {})),
-        methods=tuple(methods),
+        text=_paragraphs(path, content.get("text", "")),
+        base_name=name,
+        base=base if within else _read(path, path.parent / name),
+        settings=_settings(path, "set", content.get("set", {})),
+        entries=read_entries(path, content.get("list", [{}])),
+        grid=_grid(path, "grid", content.get("grid", {})),
+        ranks=_count(path, "ranks", content.get("ranks", 1)),
+        tuning=_tuning(path, content["tune"]) if "tune" in content else None,
+        final=Stage(
+            _settings(path, "final.set", final.get("set", {})),
+            _grid(path, "final.grid", final.get("grid", {})),
+        ),
+        report=_report(path, content.get("report", {})),
+    )
+    _check_tuned(study)
+    return study
+
+
+def _tuning(path: Path, item: Any) -> Tuning:  # noqa: ANN401
+    _check_keys(path, "tune", item, {"grid"}, _TUNE_KEYS)
+    measure = item.get("measure", MEASURES[0])
+    if measure not in MEASURES:
+        raise StudyError(path, f"tune.measure: {measure!r} is none of {', '.join(MEASURES)}")
+    return Tuning(
+        settings=_settings(path, "tune.set", item.get("set", {})),
+        grid=_grid(path, "tune.grid", item["grid"]),
+        measure=measure,
+        tail=_count(path, "tune.tail", item.get("tail", LAST_EVALUATIONS)),
     )
 
 
-def planned_runs(study: Study, overrides: Mapping[str, Any]) -> list[PlannedRun]:
-    """All runs of a study, seed by seed; overrides come last."""
-    runs = []
-    for seed in study.seeds:
-        for method in study.methods:
-            name = f"{method.name}-s{seed}"
-            own = {"seed": seed, "name": f"{study.name}-{name}"}
-            settings = merged(study.settings, method.settings, own, overrides)
-            runs.append(PlannedRun(method, seed, name, settings))
-    return runs
+def _check_tuned(study: Study) -> None:
+    """A method is what is not tuned, so that no key may be both."""
+    if study.tuning is None:
+        return
+    own = {key for entry in study.entries for key in entry.settings} | axis_keys(study.grid)
+    for key in sorted(axis_keys(study.tuning.grid)):
+        if key == "seed":
+            raise StudyError(study.path, "tune.grid: tuning takes one seed; give it in tune.set")
+        if key in own:
+            raise StudyError(study.path, f"tune.grid: {key} stands in list or grid, too")
+    if "seed" in own:
+        raise StudyError(study.path, "seeds belong into final.grid, not into list or grid")
 
 
-def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings, those of later parts last: a key that is set again moves to the end."""
-    result: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.items():
-            result.pop(key, None)
-            result[key] = value
-    return result
-
-
-def plan_line(study: Study, base: Mapping[str, Any], run: PlannedRun) -> str:
-    """Name, base, workers, data set (or -) and KEY=JSON settings of a run, tabs between them."""
-    workers, dataset = (
-        run.settings.get(key, lookup(base, key)) for key in ("workers", "problem.dataset")
-    )
-    settings = [
-        f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in run.settings.items()
-    ]
-    return "\t".join([run.name, study.base, str(workers), dataset or "-", *settings])
-
-
-def read_base(root: Path, study: Study) -> dict[str, Any]:
-    """The base config of a study."""
-    path = root / study.base
+def _read(study: Path, path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
     except OSError as error:
-        raise StudyError(study.path, f"base {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise StudyError(study.path, f"base {path} is no JSON ({error})") from error
+        raise StudyError(study, f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise StudyError(study, f"{path} is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise StudyError(study, f"{path} must hold an object")
+    return content
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -170,32 +158,34 @@ def _check_keys(
         raise StudyError(path, f"{what} must be an object")
     for key in sorted(needed - set(item)):
         raise StudyError(path, f"{what} has no key {key}")
-    for key in sorted(set(item) - needed - allowed):
+    for key in sorted(set(item) - allowed):
         raise StudyError(path, f"{what} has an unknown key {key}")
-
-
-def _method(path: Path, item: Any, earlier: Sequence[Method]) -> Method:  # noqa: ANN401
-    _check_keys(path, "a method", item, _METHOD_KEYS, {"like", "set"})
-    name = item["name"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise StudyError(path, f"{name!r} is no name (lower-case letters, digits and -)")
-    label = _text(path, f"label of {name}", item["label"])
-    settings = _settings(path, name, item.get("set", {}))
-    if "like" in item:
-        model = next((method for method in earlier if method.name == item["like"]), None)
-        if model is None:
-            raise StudyError(path, f"{name} is like {item['like']!r}, which is no earlier method")
-        settings = merged(model.settings, settings)
-    return Method(name, label, settings)
 
 
 def _settings(path: Path, what: str, item: Any) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(item, dict):
-        raise StudyError(path, f"set of {what} must be an object of dotted keys")
-    for key in item:
-        if key in ("seed", "name") or not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)*", key):
-            raise StudyError(path, f"set of {what} cannot hold the key {key!r}")
+        raise StudyError(path, f"{what} must be an object of dotted keys")
     return item
+
+
+def _grid(path: Path, what: str, item: Any) -> dict[str, list[Any]]:  # noqa: ANN401
+    for key, values in _settings(path, what, item).items():
+        if not isinstance(values, list) or not values:
+            raise StudyError(path, f"{what}: {key} must have a list of values that is not empty")
+    return item
+
+
+def _report(path: Path, item: Any) -> tuple[str, ...]:  # noqa: ANN401
+    _check_keys(path, "report", item, set(), set(REPORT_KEYS))
+    words = []
+    for key, value in item.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, bool) or not isinstance(one, (str, int, float)):
+                raise StudyError(
+                    path, f"report.{key} must be a text or a number, or such in a list"
+                )
+            words.append(f"--{key}={one}")
+    return tuple(words)
 
 
 def _text(path: Path, what: str, value: Any) -> str:  # noqa: ANN401
@@ -204,7 +194,14 @@ def _text(path: Path, what: str, value: Any) -> str:  # noqa: ANN401
     return value
 
 
-def _list(path: Path, what: str, value: Any) -> list[Any]:  # noqa: ANN401
-    if not isinstance(value, list) or not value:
-        raise StudyError(path, f"{what} must be a list that is not empty")
+def _paragraphs(path: Path, value: Any) -> str:  # noqa: ANN401
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str) for part in parts):
+        raise StudyError(path, "text must be a paragraph, or a list of them")
+    return "\n\n".join(part.strip() for part in parts if part.strip())
+
+
+def _count(path: Path, what: str, value: Any) -> int:  # noqa: ANN401
+    if type(value) is not int or value < 1:
+        raise StudyError(path, f"{what} must be a whole number of 1 or more")
     return value

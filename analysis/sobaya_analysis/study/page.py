@@ -2,133 +2,198 @@
 
 from __future__ import annotations
 
-import math
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..configs import describe, lookup, number
-from ..summary import LAST_EVALUATIONS
-from .model import Study
-from .results import DIVERGED, MethodResult, Spread
+from ..configs import describe, lookup, number, printable
+from ..markup import counted, seconds
+from ..runs import Run
+from ..sweep.experiment import Experiment
+from ..sweep.part import Part
+from .model import ACCURACIES, Study
+from .tuning import Choice
 
-_NONE = "-"
-_HEAD = (
-    ("method", "---"),
-    ("test accuracy [%]", "---"),
-    ("points lost", "---"),
-    ("uploaded [bytes]", "---:"),
-    ("times less up", "---:"),
-    ("times less down", "---:"),
-    ("runs", "---"),
-)
+_WIDTH = 110
+_EMBEDDED = 2
+"""Pictures of a part that the page shows; it links the others."""
+_BORDER = "\N{DAGGER}"
+"""Marks a value at the border of its grid."""
 
 
-def page(study: Study, results: Sequence[MethodResult], command: str, has_figure: bool) -> str:
-    """The page; figure and report are in the folder of the study's name beside it."""
-    runs = [run for result in results for run in result.runs]
-    first = next((r for r in results if r.method.name == study.reference), results[0])
-    programs = sorted({_program(run.attributes) for run in runs})
-    seeds = ", ".join(str(seed) for seed in study.seeds)
-    figure = (
-        f"\n![Test accuracy against bytes, one marker per method]({study.name}/tradeoff.png)\n\n"
-        "Markers are medians, bars go from the lowest to the highest seed. What lies further down\n"
-        "stands on the lower edge, and the legend says where; markers that would cover one\n"
-        "another are moved sideways.\n"
-        if has_figure
-        else ""
-    )
-    lines = textwrap.wrap(study.text, 110, break_on_hyphens=False)
-    text = "".join(f"{line}\n" for line in ["", *lines]) if lines else ""
-    rows = [_row([name for name, _ in _HEAD]), _row([line for _, line in _HEAD])]
-    rows += [_row(_cells(result)) for result in results]
-    return f"""# {study.title}
+@dataclass(frozen=True, eq=False)
+class Content:
+    """All that the page tells."""
 
-    {command}
-
-with `{study.base}` and `configs/studies/{study.name}.json`, which hold every setting:
-{_setting(first.runs[0].config)}.
-Seeds {seeds}; sobaya {", ".join(programs)}.
-
-Test accuracy is the mean of a run's last {_count(LAST_EVALUATIONS)} evaluations: median (lowest to
-highest) over the seeds. Points lost are against the run of `{study.reference}` with the same seed:
-median (lowest to highest) of the differences; below 0 the method is ahead. A run that diverges
-counts as worse than all others. Bytes are lengths of packets, headers in, of all workers in a run.
-{text}{figure}
-{chr(10).join(rows)}
-
-Learning curves and all numbers: [{study.name}/report.html]({study.name}/report.html),
-[{study.name}/summary.csv]({study.name}/summary.csv).
-"""
+    study: Study
+    command: str
+    """What made it."""
+    experiment: Experiment
+    parts: Sequence[Part]
+    choices: Sequence[Choice]
+    """Empty if nothing was tuned."""
+    tuning_runs: Sequence[Run]
+    files: Collection[str]
+    """Names of what stands in the folder beside the page."""
+    source: str
+    """Path of the study's file from the page."""
 
 
-def _cells(result: MethodResult) -> list[str]:
-    total = len(result.runs)
-    return [
-        result.method.label.replace("|", "\\|"),
-        _spread(result.accuracy),
-        _spread(result.lost),
-        _NONE if math.isnan(result.upload) else f"{result.upload:,.0f}",
-        _times(result.times_less_up),
-        _times(result.times_less_down),
-        f"{total}" if result.completed == total else f"{result.completed} of {total} completed",
+def page(content: Content) -> str:
+    """The page; figures and tables are in the folder of the study's name beside it."""
+    study = content.study
+    blocks = [f"# {study.title}", f"    {content.command}"]
+    blocks += [wrapped(paragraph) for paragraph in study.text.split("\n\n") if paragraph]
+    blocks.append(_origin(content))
+    if content.choices:
+        blocks += _tuning(study, content.choices)
+    for part in content.parts:
+        blocks += _part(study.name, part, content.files)
+    blocks.append(_files(study.name, content.files))
+    return "\n\n".join(blocks) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines."""
+    return "\n".join(textwrap.wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False))
+
+
+def table(head: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+    """Table of Markdown cells; a column of class n holds numbers."""
+    lines = [[name for name, _ in head], ["---:" if kind == "n" else "---" for _, kind in head]]
+    lines += rows
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """Text in which Markdown finds no marks of its own."""
+    for mark in "\\`*|<":
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def _origin(content: Content) -> str:
+    """Which runs these are, of what program, on what machine."""
+    study, experiment = content.study, content.experiment
+    runs = [run for cell in experiment.cells for run in cell.runs]
+    members = experiment.sweep.members
+    seeds = sorted({member.seed for member in members if member.seed is not None})
+    texts = [
+        f"The study is [{escaped(str(study.path))}]({content.source}){_start(study)}: "
+        f"{setting(members[0].config)}.",
+        f"{counted(len(members), 'run')}, seeds {', '.join(map(str, seeds))}"
+        + (f", after {counted(len(content.tuning_runs), 'run')} for tuning" * bool(content.choices))
+        + ".",
     ]
+    all_runs = [*runs, *content.tuning_runs]
+    programs = sorted({_program(run.attributes) for run in all_runs})
+    machines = sorted({run.attributes.get("cpu", "") for run in all_runs} - {""})
+    spent = sum(float(run.wall_time[-1]) for run in all_runs)
+    if programs:
+        texts.append(f"Sobaya {', '.join(programs)}{_on(machines)};")
+        texts.append(f"all runs together took {seconds(spent)} s, one after the other.")
+    return wrapped(" ".join(printable(text, 10_000) for text in texts))
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _spread(found: Spread | None) -> str:
-    if found is None:
-        return _NONE
-    if found.low == found.high:
-        return _points(found.median)
-    return f"{_points(found.median)} ({_points(found.low)} to {_points(found.high)})"
-
-
-def _points(value: float) -> str:
-    if value in (DIVERGED, -DIVERGED):
-        return "diverged"
-    # A negative number that rounds to nothing is nothing.
-    return f"{round(value, 2) + 0.0:.2f}"
-
-
-def _times(value: float) -> str:
-    if math.isnan(value):
-        return _NONE
-    return f"{value:,.0f}" if value >= 99.5 else f"{value:.3g}"
-
-
-def _count(value: int) -> str:
-    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    return words[value] if value < len(words) else str(value)
+def _start(study: Study) -> str:
+    if not study.base_name:
+        return ""
+    return f", which starts from `{os.path.normpath(study.path.parent / study.base_name)}`"
 
 
 def _program(attributes: Mapping[str, str]) -> str:
-    return f"{attributes.get('program_version')} (git {attributes.get('git_commit')})"
+    version, commit = attributes.get("program_version"), attributes.get("git_commit")
+    return f"{version} (git {commit or 'unknown'})"
 
 
-def _setting(config: Mapping[str, Any]) -> str:
-    """What all methods have in common, on two lines, from the config of the reference."""
+def _on(machines: Sequence[str]) -> str:
+    return f" on {', '.join(machines)}" if machines else ""
 
-    def value(dotted: str) -> str:
-        found = lookup(config, dotted)
-        return f"{found:,}" if isinstance(found, int) else number(found)
 
-    problem = lookup(config, "problem.kind")
-    words = [str(problem)]
-    if lookup(config, "problem.dataset"):
-        words += [value("problem.dataset"), f"hidden {value('problem.hidden')}"]
-    words.append(f"{value('workers')} workers")
-    if lookup(config, "partition"):
-        words.append(describe(lookup(config, "partition")))
-    if lookup(config, "problem.batch_lower"):
-        words.append(f"mini-batches of {value('problem.batch_lower')}")
-    steps = ", ".join(
-        f"{key} {value(f'algorithm.{key}')}"
-        for key in ("alpha", "beta", "gamma", "rho")
-        if lookup(config, f"algorithm.{key}") is not None
+def setting(config: Mapping[str, Any]) -> str:
+    """What a study is about in a line, from the config of its first run."""
+    words = []
+    problem = lookup(config, "problem")
+    for key in ("kind", "dataset", "hidden", "dim_upper", "dim_lower"):
+        value = problem.get(key) if isinstance(problem, Mapping) else None
+        if value is not None:
+            label = "" if key in ("kind", "dataset") else f"{key.replace('_', ' ')} "
+            words.append(f"{label}{describe(value)}")
+    words.append(f"{number(config.get('workers'))} workers")
+    if config.get("partition"):
+        words.append(f"partition {describe(config['partition'])}")
+    words += [f"{number(config.get('iterations'))} iterations", str(config.get("precision"))]
+    return ", ".join(words)
+
+
+def _tuning(study: Study, choices: Sequence[Choice]) -> list[str]:
+    tuning = study.tuning
+    if tuning is None:
+        return []
+    keys = list(dict.fromkeys(key for choice in choices for key in choice.tuned))
+    head = [("method", "k"), *[(key, "n") for key in keys], (tuning.measure, "n"), ("runs", "")]
+    rows = [
+        [
+            escaped(choice.label),
+            *[_chosen(choice, key) for key in keys],
+            f"{choice.value:.4g}",
+            f"{choice.tried}, {choice.diverged} diverged" if choice.diverged else str(choice.tried),
+        ]
+        for choice in choices
+    ]
+    axes = "; ".join(
+        f"{axis} in {', '.join(describe(v) for v in values)}"
+        for axis, values in tuning.grid.items()
     )
-    lines = [", ".join(words), f"{value('iterations')} iterations, {value('precision')}, {steps}"]
-    return ",\n".join(lines)
+    how = (
+        "the last evaluation"
+        if tuning.measure == "hypergradient_norm" or tuning.tail == 1
+        else (f"mean of the last {tuning.tail} evaluations")
+    )
+    rule = "highest" if tuning.measure in ACCURACIES else "lowest"
+    fixed = ", ".join(f"{key} {describe(value)}" for key, value in tuning.settings.items())
+    text = (
+        f"Every method was run on the same grid ({axes}) with one seed"
+        + (f" and {fixed}" if fixed else "")
+        + f", and that with the {rule} {tuning.measure} is taken ({how}); a run that diverged "
+        "counts as worse than all others."
+    )
+    if any(choice.at_border for choice in choices):
+        text += f" {_BORDER}: at the border of the grid, a better value may lie beyond."
+    return ["## Chosen step sizes", table(head, rows), wrapped(escaped(text))]
+
+
+def _chosen(choice: Choice, key: str) -> str:
+    if key not in choice.tuned:
+        return "-"
+    value = escaped(describe(choice.tuned[key]))
+    return f"{value} {_BORDER}" if key in choice.at_border else value
+
+
+def _part(folder: str, part: Part, files: Collection[str]) -> list[str]:
+    blocks = [f"## {part.title}"]
+    links = []
+    for place, picture in enumerate(part.pictures):
+        png = f"{folder}/{picture.name}.png"
+        if place < _EMBEDDED:
+            blocks.append(f"![{escaped(picture.title)}]({png})")
+        elif f"{picture.name}.png" in files:
+            links.append(f"[{escaped(picture.title)}]({png})")
+    if links:
+        blocks.append(wrapped("More: " + ", ".join(links) + "."))
+    if part.table is not None:
+        head = [(escaped(name), kind) for name, kind in part.table.head]
+        rows = [[escaped(cell) for cell in row] for row in part.table.rows]
+        blocks.append(table(head, rows))
+    return [*blocks, wrapped(escaped(part.text))]
+
+
+def _files(folder: str, files: Collection[str]) -> str:
+    names = ["report.html", "summary.csv", "groups.csv", "steps.csv", "final.json"]
+    links = [f"[{name}]({folder}/{name})" for name in names if name in files]
+    text = f"All numbers: {', '.join(links)}. final.json is the final sweep with every setting."
+    if "report.html" not in files:
+        text += " The report with all figures is too large to stand here; it is made with the runs."
+    return wrapped(text)

@@ -1,42 +1,97 @@
-"""Write everything a study's runs came to: the page, the picture, report and table."""
+"""Write everything that a study's runs came to: the page, figures, tables, the final sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from argparse import ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
-from ..__main__ import build
-from ..group import Section, sections
+from ..errors import StudyError
 from ..output import check_folder, write_all
-from .figure import tradeoff
+from ..sweep.command import add_choices, choices_of, files_of
+from ..sweep.experiment import Experiment, experiment
+from ..sweep.model import Sweep, read_sweep
+from ..sweep.page import chapter
+from ..sweep.part import Choices
+from .entries import axis_keys, label_of
 from .model import Study
-from .page import page
-from .results import MethodResult, load_results
+from .page import Content, page
+from .sweeps import final_sweep, json_text
+from .tuning import choose, steps_csv
+
+LARGEST = 3_000_000
+"""Bytes of a study's folder, which is committed."""
 
 
-def publish(study: Study, runs: Path, out: Path, command: str) -> Path:
-    """Make out/NAME.md and the folder out/NAME from the runs METHOD-sSEED; returns the page."""
+class _Options(ArgumentParser):
+    """Says which study has options that cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(add_help=False)
+        self.path = path
+
+    def error(self, message: str) -> NoReturn:
+        raise StudyError(self.path, f"report: {message}")
+
+
+def publish(
+    study: Study, final: Path, tuned: Path | None, out: Path, command: str, source: str
+) -> Path:
+    """Make out/NAME.md and the folder out/NAME from the folders of the sweeps; returns the page.
+
+    The whole report stands in `final`/report, too, where nothing limits its size.
+    """
     folder = out / study.name
     check_folder(folder)
-    results = load_results(study, runs)
-    figure = tradeoff(results, study.reference)
-    files = build(labelled_sections(results))
-    files |= {f"tradeoff.{kind}": content for kind, content in (figure or {}).items()}
-    text = page(study, results, command, figure is not None)
+    tuning = read_sweep(tuned) if tuned is not None else None
+    found = _experiment(study, read_sweep(final))
+    choices = choose(study, tuning) if tuning is not None else []
+    one = chapter("", found, _choices(study, found))
+    files = files_of([one])
+    if tuning is not None and study.tuning is not None:
+        files["steps.csv"] = steps_csv(choices, study.tuning).encode()
+    settings = [choice.settings for choice in choices] if tuning is not None else None
+    files["final.json"] = json_text(final_sweep(study, settings)).encode()
+    write_all(final / "report", files)
+    files = fitting(files)
+    runs = [m.run for m in tuning.members if m.run is not None] if tuning is not None else []
+    content = Content(study, command, found, one.parts, choices, runs, files.keys(), source)
+    _clear(folder, files)
     write_all(folder, files)
-    write_all(out, {f"{study.name}.md": text.encode()})
+    write_all(out, {f"{study.name}.md": page(content).encode()})
     return out / f"{study.name}.md"
 
 
-def labelled_sections(results: Sequence[MethodResult]) -> tuple[Section, ...]:
-    """The report's sections, in which every group has the label of its method."""
-    labels = {run.path: result.method.label for result in results for run in result.runs}
-    parts = sections([run for result in results for run in result.runs])
-    return tuple(
-        replace(
-            part,
-            groups=tuple(replace(group, label=labels[group.runs[0].path]) for group in part.groups),
-        )
-        for part in parts
-    )
+def fitting(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What of the files fits: report.html goes first, for it holds the figures again, then SVG."""
+    kept = dict(files)
+    large = sorted((n for n in files if n.endswith(".svg")), key=lambda n: -len(files[n]))
+    for name in ["report.html", *large]:
+        if sum(map(len, kept.values())) <= LARGEST:
+            break
+        kept.pop(name, None)
+    return kept
+
+
+def _clear(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Remove figures of an earlier report that this one does not have."""
+    if not folder.is_dir():
+        return
+    for kind in ("png", "svg", "html"):
+        for path in folder.glob(f"*.{kind}"):
+            if path.name not in files:
+                path.unlink()
+
+
+def _experiment(study: Study, sweep: Sweep) -> Experiment:
+    names = {member.hash: label_of(study.entries, member.settings) for member in sweep.members}
+    varied = axis_keys(study.final.grid)
+    tuned = axis_keys(study.tuning.grid) - varied if study.tuning else set()
+    return experiment(sweep, names, tuned)
+
+
+def _choices(study: Study, found: Experiment) -> Choices:
+    options = _Options(study.path)
+    add_choices(options)
+    return choices_of(options.parse_args(list(study.report)), [found])

@@ -93,7 +93,7 @@ def lines(
     without = [key for key in cells[0].settings if belongs(key, axis) or key in tuned]
     members: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
-        rest = (cell.kind, *(repr(v) for k, v in cell.settings.items() if k not in without))
+        rest = (cell.method, *(repr(v) for k, v in cell.settings.items() if k not in without))
         members.setdefault(rest, []).append(cell)
     found = []
     for inside in members.values():

@@ -14,7 +14,7 @@ from ..output import check_folder, write_all
 from .experiment import Experiment, experiment
 from .model import read_sweep
 from .numbers import MEASURES
-from .page import chapter, html
+from .page import Chapter, chapter, html
 from .part import Choices
 from .tables import groups_csv, runs_csv
 
@@ -29,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a sweep, with sweep.json; several become sections of one page",
     )
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUTDIR")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="count runs whose log cannot be used as failed"
+    )
+    add_choices(parser)
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Declare the options from which `choices_of` makes choices."""
     parser.add_argument(
         "--measure",
         choices=[measure.column for measure in MEASURES],
@@ -60,9 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="a method still trains this far below its best accuracy (5)",
     )
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="count runs whose log cannot be used as failed"
-    )
 
 
 def run(options: argparse.Namespace) -> str:
@@ -74,14 +79,20 @@ def run(options: argparse.Namespace) -> str:
         chapter(slug, one, choices)
         for slug, one in zip(slugs(experiments), experiments, strict=True)
     ]
+    write_all(options.out, files_of(chapters))
+    n_runs = sum(len(one.sweep.members) for one in experiments)
+    n_groups = sum(len(one.cells) for one in experiments)
+    return f"{options.out / 'report.html'}: {n_runs} runs in {n_groups} groups"
+
+
+def files_of(chapters: Sequence[Chapter]) -> dict[str, bytes]:
+    """All files of a report, name to content."""
+    experiments = [one.experiment for one in chapters]
     files = {name: content for one in chapters for name, content in one.files().items()}
     files["report.html"] = html(chapters).encode("utf-8", "replace")
     files["summary.csv"] = runs_csv(experiments).encode("utf-8", "replace")
     files["groups.csv"] = groups_csv(experiments).encode("utf-8", "replace")
-    write_all(options.out, files)
-    n_runs = sum(len(one.sweep.members) for one in experiments)
-    n_groups = sum(len(one.cells) for one in experiments)
-    return f"{options.out / 'report.html'}: {n_runs} runs in {n_groups} groups"
+    return files
 
 
 def choices_of(options: argparse.Namespace, experiments: Sequence[Experiment]) -> Choices:

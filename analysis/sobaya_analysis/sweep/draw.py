@@ -19,7 +19,7 @@ from matplotlib.ticker import (
 )
 
 from ..markup import human_bytes
-from ..theme import Style, algorithm_style
+from ..theme import Style, algorithm_style, style_of
 from .experiment import Cell
 from .numbers import Band
 
@@ -69,17 +69,25 @@ def plain_text(axes: Axes, text: str) -> None:
 
 
 def styles_of(cells: Sequence[Cell]) -> list[Style]:
-    """One style per cell: the algorithm's colour and marker, dashes by place among its cells."""
+    """One style per cell: the algorithm's colour and marker, dashes by place among its cells.
+
+    Where all methods have names, of which there may be many of one algorithm, each has its own.
+    """
+    if all(cell.name for cell in cells):
+        return [style_of(cell.place) for cell in cells]
     kinds = [cell.kind for cell in cells]
     return [algorithm_style(kind, kinds[:index].count(kind)) for index, kind in enumerate(kinds)]
 
 
 def entries_of(panels: Sequence[Sequence[Cell]]) -> dict[str, Style]:
-    """Legend of a figure: the cells of a single panel, else the algorithms of all."""
+    """Legend of a figure: the cells of a single panel, else the methods or algorithms of all."""
     if len(panels) == 1:
         cells = panels[0]
         return dict(zip([cell.label for cell in cells], styles_of(cells), strict=True))
-    kinds = dict.fromkeys(cell.kind for cells in panels for cell in cells)
+    everything = [cell for cells in panels for cell in cells]
+    if all(cell.name for cell in everything):
+        return {cell.name: style_of(cell.place) for cell in everything}
+    kinds = dict.fromkeys(cell.kind for cell in everything)
     return {kind: algorithm_style(kind) for kind in kinds}
 
 

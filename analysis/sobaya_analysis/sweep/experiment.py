@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ STEPS = ("algorithm.alpha", "algorithm.beta", "algorithm.gamma")
 """Step sizes. Where a figure is not about them, each line has the best of those that were tried."""
 
 _ORDER = (KIND, "compressor.", "feedback.", "downlink.", "workers", "partition.", "problem.")
-_OF_A_METHOD = ("algorithm.", "compressor.", "feedback.", "downlink.", "wire.")
+OF_A_METHOD = ("algorithm.", "compressor.", "feedback.", "downlink.", "wire.")
 """Settings in which a method may differ from the one it is compared with."""
 MOST_LINES = 6
 """Lines that one panel may hold when they are not one per algorithm."""
@@ -37,6 +37,15 @@ class Cell:
     """Value of each axis of the experiment; None where the method has no such key."""
     config: Mapping[str, Any]
     members: tuple[Member, ...]
+    name: str = ""
+    """What those who made the sweep call the method; may be empty."""
+    place: int = 0
+    """Of its name among those of the sweep."""
+
+    @property
+    def method(self) -> str:
+        """Its name, else its algorithm."""
+        return self.name or self.kind
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -56,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """A sweep in cells. An axis is a key that takes two values or more with one algorithm."""
+    """A sweep in cells. An axis is a key that takes two values or more with one method."""
 
     sweep: Sweep
     cells: tuple[Cell, ...]
@@ -105,15 +114,23 @@ def features(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def experiment(sweep: Sweep) -> Experiment:
-    """Cells of a sweep, soba first and else in the order of its file, and its axes."""
+def experiment(
+    sweep: Sweep, names: Mapping[str, str] | None = None, tuned: Collection[str] = ()
+) -> Experiment:
+    """Cells of a sweep, soba first and else in the order of its file, and its axes.
+
+    `names` has the methods' names by hash of the members, as far as they have any. Keys that were
+    `tuned` for each method before are parts of the methods, and no axes.
+    """
     found: dict[str, list[Member]] = {}
     for member in sweep.members:
         found.setdefault(fingerprint(member.config), []).append(member)
     lists = sorted(found.values(), key=lambda members: kind_of(members[0].config) != "soba")
     flats = [features(members[0].config) for members in lists]
     set_keys = {key for member in sweep.members for key in flatten(member.settings)}
-    keys = axes_of(flats, set_keys)
+    called = [(names or {}).get(members[0].hash, "") for members in lists]
+    distinct = list(dict.fromkeys(called))
+    keys = tuple(key for key in axes_of(flats, set_keys, called) if key not in tuned)
     cells = [
         Cell(
             label="",
@@ -121,8 +138,10 @@ def experiment(sweep: Sweep) -> Experiment:
             settings={key: flat.get(key) for key in keys},
             config=canonical(members[0].config),
             members=tuple(members),
+            name=name,
+            place=distinct.index(name),
         )
-        for members, flat in zip(lists, flats, strict=True)
+        for members, flat, name in zip(lists, flats, called, strict=True)
     ]
     return Experiment(sweep, relabelled(cells), keys)
 
@@ -134,15 +153,17 @@ def kind_of(config: Mapping[str, Any]) -> str:
     return printable(kind) if isinstance(kind, str) else "unknown"
 
 
-def axes_of(flats: Sequence[Mapping[str, Any]], set_keys: set[str]) -> tuple[str, ...]:
-    """Keys that the sweep sets and that vary within at least one algorithm."""
+def axes_of(
+    flats: Sequence[Mapping[str, Any]], set_keys: set[str], names: Sequence[str]
+) -> tuple[str, ...]:
+    """Keys that the sweep sets and that vary within at least one algorithm, or method of a name."""
     compressors = any(key.split(".")[0] == "compressor" for key in set_keys)
     found = []
     for key in {key for flat in flats for key in flat} - {KIND}:
         named = key in set_keys or (compressors and key.startswith("compressor."))
         values: dict[Any, set[str]] = {}
-        for flat in flats:
-            values.setdefault(flat.get(KIND), set()).add(repr(flat.get(key)))
+        for flat, name in zip(flats, names, strict=True):
+            values.setdefault(name or flat.get(KIND), set()).add(repr(flat.get(key)))
         if named and any(len(of_kind) > 1 for of_kind in values.values()):
             found.append(key)
     return tuple(sorted(found, key=_rank))
@@ -154,13 +175,16 @@ def _rank(key: str) -> tuple[int, str]:
 
 
 def relabelled(cells: Sequence[Cell], without: Sequence[str] = ()) -> tuple[Cell, ...]:
-    """Cells whose labels say the algorithm and what varies among cells of the same algorithm."""
+    """Cells whose labels say the algorithm and what varies among cells of the same algorithm.
+
+    A method's name stands for its algorithm.
+    """
     keys = [key for key in (cells[0].settings if cells else ()) if key not in without]
     texts: list[str] = []
     for cell in cells:
-        same = [other for other in cells if other.kind == cell.kind]
+        same = [other for other in cells if other.method == cell.method]
         shown = [key for key in keys if len({repr(other.settings[key]) for other in same}) > 1]
-        texts.append(printable(", ".join([cell.kind, *_words(cell, shown)])))
+        texts.append(printable(", ".join([cell.method, *_words(cell, shown)])))
     return tuple(
         replace(cell, label=f"{text} #{texts[: i + 1].count(text)}" if text in texts[:i] else text)
         for i, (cell, text) in enumerate(zip(cells, texts, strict=True))
@@ -190,7 +214,10 @@ def merged_steps(
         return tuple(cells)
     best: dict[tuple[str, ...], Cell] = {}
     for cell in cells:
-        rest = (cell.kind, *(repr(v) for k, v in cell.settings.items() if k not in step_axes))
+        rest = (
+            cell.method,
+            *(repr(v) for k, v in cell.settings.items() if k not in step_axes),
+        )
         known = best.get(rest)
         if known is None or score(cell) > score(known):
             best[rest] = cell
@@ -209,19 +236,21 @@ def is_reference(other: Cell, cell: Cell) -> bool:
     return other.kind == "soba" and all(
         other.settings[key] == value
         for key, value in cell.settings.items()
-        if not key.startswith(_OF_A_METHOD)
+        if not key.startswith(OF_A_METHOD)
     )
 
 
-def panels(cells: Sequence[Cell], axes: Sequence[str]) -> tuple[Panel, ...]:
+def panels(
+    cells: Sequence[Cell], axes: Sequence[str], most_lines: int = MOST_LINES
+) -> tuple[Panel, ...]:
     """Split cells by the values of `axes` so that a panel has one line per algorithm.
 
-    All cells stay together if the lines are few. A method that lacks a key (soba has no ratio)
-    stands in every panel that its other settings fit.
+    All cells stay together if there are at most `most_lines`. A method that lacks a key (soba has
+    no ratio) stands in every panel that its other settings fit.
     """
     keys = [axis for axis in axes if len({repr(c.settings.get(axis)) for c in cells}) > 1]
-    lines = {(c.kind, *(repr(c.settings[key]) for key in keys)) for c in cells}
-    if not keys or len(lines) <= MOST_LINES:
+    lines = {(c.method, *(repr(c.settings[key]) for key in keys)) for c in cells}
+    if not keys or len(lines) <= most_lines:
         return (Panel("", tuple(cells)),)
     tuples = list(dict.fromkeys(tuple(c.settings[key] for key in keys) for c in cells))
     tuples.sort(key=lambda values: [sort_key(value) for value in values])

@@ -76,7 +76,7 @@ def maps(experiment: Experiment, rows: str, columns: str, measure: Measure) -> l
     by_title: dict[str, list[Cell]] = {}
     for cell in cells:
         known = [words(key, cell.settings[key]) for key in rest if cell.settings[key] is not None]
-        by_title.setdefault(printable(", ".join([cell.kind, *known])), []).append(cell)
+        by_title.setdefault(printable(", ".join([cell.method, *known])), []).append(cell)
     return [
         _map(title, inside, (rows, axis_values(inside, rows)), (columns, across), measure)
         for title, inside in by_title.items()

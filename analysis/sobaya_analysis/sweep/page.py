@@ -18,6 +18,7 @@ from . import (
     speedup,
     stability,
     target,
+    tradeoff,
     traffic,
 )
 from .experiment import Experiment
@@ -28,6 +29,7 @@ from .part import Choices, Part, Picture
 Maker = Callable[[Experiment, Measure | None, Choices], list[Part]]
 MAKERS: tuple[Maker, ...] = (
     traffic.parts,
+    tradeoff.parts,
     learning.parts,
     equal_bytes.parts,
     target.parts,

@@ -112,7 +112,7 @@ def lines(experiment: Experiment) -> list[Line]:
     """One line per method; step sizes are no choice here, but part of the method."""
     members: dict[tuple[str, ...], list[Cell]] = {}
     for cell in experiment.cells:
-        rest = (cell.kind, *(repr(v) for key, v in cell.settings.items() if key != AXIS))
+        rest = (cell.method, *(repr(v) for key, v in cell.settings.items() if key != AXIS))
         members.setdefault(rest, []).append(cell)
     found = [one for one in map(line, members.values()) if one is not None]
     cells = relabelled([one.cell for one in found], without=[AXIS])

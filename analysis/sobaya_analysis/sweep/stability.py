@@ -115,7 +115,10 @@ def limits(experiment: Experiment, axis: str, measure: Measure, margin: float) -
     others = experiment.step_axes
     members: dict[tuple[str, ...], list[Cell]] = {}
     for cell in experiment.cells:
-        rest = (cell.kind, *(repr(v) for k, v in cell.settings.items() if k not in (*others, axis)))
+        rest = (
+            cell.method,
+            *(repr(v) for k, v in cell.settings.items() if k not in (*others, axis)),
+        )
         members.setdefault(rest, []).append(cell)
     found = []
     for cells in members.values():
@@ -164,7 +167,7 @@ def _cells(limit: Limit) -> list[str]:
     ratio = features(limit.cell.config).get(RATIO)
     largest = "none" if limit.largest is None else number(limit.largest)
     return [
-        limit.cell.kind,
+        limit.cell.method,
         "\N{EN DASH}" if ratio is None else number(ratio),
         compressed(limit.cell),
         limit.cell.label,
@@ -221,7 +224,7 @@ def _over_ratio(
     lines: dict[tuple[str, ...], list[Limit]] = {}
     for limit in found:
         settings = limit.cell.settings
-        lines.setdefault((limit.cell.kind, *(repr(settings[key]) for key in rest)), []).append(
+        lines.setdefault((limit.cell.method, *(repr(settings[key]) for key in rest)), []).append(
             limit
         )
     heads = relabelled([line[0].cell for line in lines.values()], without=[RATIO, axis, *STEPS])
