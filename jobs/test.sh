@@ -8,6 +8,7 @@ Usage: $me [--help]
 
 Prepares the machine (see prepare.sh) and runs every test:
   program    cargo test --release --locked; tests over MPI start mpirun themselves
+  example    examples/own-problem: its derivatives are checked, and it runs under MPI
   analysis   pytest
   style      ruff for Python; shellcheck for the scripts, if it is installed
 
@@ -52,9 +53,29 @@ python_style() {
     return "$status"
 }
 
+# A problem of a user's own, as docs/own-problem.md says.
+own_problem() {
+    local folder=examples/own-problem runs mine=${program%/*}/own-problem
+    runs=$(mktemp -d) || return 1
+    # With the tests, whose build of the library it then shares.
+    cargo build --release --locked --workspace --bins --tests &&
+        "$mine" check "$folder/ridge.json" --data "$folder" --gradients &&
+        launch 2 "$mine" run "$folder/ridge.json" --set iterations=100 --data "$folder" --out "$runs/one" &&
+        "$mine" sweep "$folder/sweep.json" --data "$folder" --out "$runs/sweep"
+    local status=$?
+    # A file that is not there is an error of the data, and no run.
+    if ((status == 0)); then
+        "$mine" check "$folder/ridge.json" --data "$runs"
+        (($? == 3)) || status=1
+    fi
+    rm -rf -- "$runs"
+    return "$status"
+}
+
 analysis_tests() { (cd analysis && "$python" -m pytest -q); }
 
 check "cargo test" cargo test --release --locked --no-fail-fast
+check "example" own_problem
 check "analysis tests" analysis_tests
 check "ruff" python_style
 if have shellcheck; then

@@ -15,9 +15,14 @@
 //! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
 //! - [`sweep`]: many configs from one file, each run by this program as a child
 //! - [`cli`]: one file per subcommand
+//!
+//! A problem of one's own, in a crate of one's own, begins at [`main_with`] and [`prelude`].
 
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
+// What the parameters and the arithmetic of a problem need, in the versions that this crate uses.
+pub use {ndarray, schemars, serde};
 
 /// The program with problems of one's own: the whole command line. `registry` is usually
 /// `problems::built_in().with::<Mine>()`; see `examples/own-problem`.
@@ -40,6 +45,7 @@ pub mod key;
 pub mod log;
 pub mod net;
 pub mod packet;
+pub mod prelude;
 pub mod problems;
 pub mod product;
 pub mod registry;

@@ -37,8 +37,8 @@ pub trait Kind: Serialize + DeserializeOwned + JsonSchema {
     const KIND: &'static str;
     /// One line for `sobaya list`.
     const SUMMARY: &'static str;
-    /// Where it was published.
-    const SOURCE: &'static str;
+    /// Where it was published; "-" if nowhere.
+    const SOURCE: &'static str = "-";
 
     /// What the types of the fields cannot say.
     fn check(&self) -> Result<(), KeyError> {

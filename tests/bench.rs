@@ -51,3 +51,36 @@ fn collectives_are_measured_on_any_number_of_ranks() {
         }
     }
 }
+
+#[test]
+fn steps_of_both_problems_are_measured() {
+    for (problem, size) in
+        [("hyper-representation", "hidden"), ("regularization-selection", "features")]
+    {
+        let size_option = format!("--{size}");
+        let all = json(
+            &[
+                "bench",
+                "step",
+                "--problem",
+                problem,
+                "--batch",
+                "3",
+                &size_option,
+                "4",
+                "--precision",
+                "f32,f64",
+                "--seconds",
+                "0.01",
+                "--json",
+            ],
+            0,
+        );
+        let rows = all["rows"].as_array().expect("rows");
+        assert_eq!(rows.len(), 2);
+        for row in rows {
+            assert_eq!((&row["problem"], &row[size]), (&problem.into(), &4.into()), "{row}");
+            positive(row, "iterations_per_second");
+        }
+    }
+}

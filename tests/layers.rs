@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 23] = [
+const ROOMS: [(&str, &str); 24] = [
     ("algorithms", "config net problems registry scalar vars workers"),
     ("comm", ""),
     ("compressors", "config key packet registry scalar simd vars"),
@@ -19,6 +19,7 @@ const ROOMS: [(&str, &str); 23] = [
     ("feedback", "compressors config packet registry scalar vars"),
     ("net", "comm compressors feedback key packet problems scalar vars workers"),
     ("packet", "scalar"),
+    ("prelude", "config data key problems registry scalar vars"),
     ("problems", "config data key product registry scalar simd vars"),
     ("product", "scalar"),
     ("registry", "config scalar"),

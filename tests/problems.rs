@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 use common::hyper_dual::{self, Batch};
 use common::{
-    SEED, alone, assert_all_kinds, distance, normal, on_ranks, problem, uncompressed_net,
+    Levels, SEED, alone, assert_all_kinds, bits, distance, normal, on_ranks, problem,
+    regularization_examples, svmlight, uncompressed_net,
 };
 use sobaya::evaluate::{self, Exact};
 use sobaya::gradients::{self, Finding};
 use sobaya::problems::{self, Draw, FullSample, LocalMetrics, Losses, Problem};
+use sobaya::scalar::Scalar;
 use sobaya::vars::{Block, Blocks, Dims, Vars, add_scaled, dot, norm};
 
 /// Parameters of every registered problem.
@@ -36,6 +38,7 @@ fn examples() -> Vec<Value> {
         examples.push(json!({ "kind": "hyper-cleaning", "dataset": "mnist-small", "samples": 300,
             "batch_lower": 12, "batch_upper": 6, "sampler": sampler, "l2": 0.05 }));
     }
+    examples.extend(regularization_examples());
     assert_all_kinds(problems::registry(), &examples);
     examples
 }
@@ -247,6 +250,28 @@ fn the_quadratic_has_its_closed_form() {
     }
 }
 
+/// Mini-batches of two classes are computed in other ways where they are dense or cut as slices.
+#[test]
+fn processors_change_no_bit_of_the_selection_of_regularization() {
+    fn of<F: Scalar>(levels: &Levels, config: &Value) {
+        let mut problem = problem::<F>(config, 3, 0..3);
+        let mut at = problem.start();
+        let shift = normal::<F>(at.dims().total(), 8);
+        add_scaled(at.as_mut_slice(), F::lit(0.3), &shift);
+        levels.agree(&config.to_string(), || {
+            let mut out = Vars::zeros(at.dims());
+            let losses = problem.directions(Draw::first(SEED, 2, 3), Blocks::ALL, &at, &mut out);
+            (bits(out.as_slice()).to_vec(), losses)
+        });
+    }
+    let levels = Levels::of("directions");
+    for mut config in regularization_examples() {
+        config["batch_lower"] = json!(70);
+        of::<f32>(&levels, &config);
+        of::<f64>(&levels, &config);
+    }
+}
+
 #[test]
 fn hyper_representation_agrees_with_derivatives_of_its_losses_by_dual_numbers() {
     for (activation, hidden) in [("tanh", vec![3]), ("relu", vec![4, 3]), ("softplus", vec![3, 2])]
@@ -292,9 +317,23 @@ fn mean(
 
 #[test]
 fn the_exact_hypergradient_is_that_of_the_solved_lower_level() {
-    let config = json!({ "kind": "hyper-representation", "dataset": "mnist-small", "hidden": [8] });
+    let on_samples = |classes: usize| {
+        json!({ "kind": "regularization-selection", "dataset": svmlight(classes, false),
+            "start": -3 })
+    };
+    for config in [
+        json!({ "kind": "hyper-representation", "dataset": "mnist-small", "hidden": [8] }),
+        // Solved by Cholesky, and by conjugate gradients.
+        on_samples(2),
+        on_samples(20),
+    ] {
+        exact_hypergradient_is_that_of_the_solved_lower_level(&config);
+    }
+}
+
+fn exact_hypergradient_is_that_of_the_solved_lower_level(config: &Value) {
     let workers = 2;
-    let mut problem = problem::<f64>(&config, workers, 0..workers);
+    let mut problem = problem::<f64>(config, workers, 0..workers);
     let start = problem.start();
     let Dims { upper: p, lower: q } = start.dims();
     let (comm, mut at) = (&mut alone(), start.clone());

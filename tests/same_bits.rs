@@ -1,10 +1,12 @@
 //! One config gives the same bits on any number of ranks, as threads or over MPI.
 
+mod common;
 mod process;
 
 use std::fs;
 use std::path::Path;
 
+use common::regularization_examples;
 use process::{attribute, finish, log, mnist_small, mpirun, on_mpi, on_threads, plan, quadratic};
 use process::{relaunch, role, sobaya, summary, text, write};
 use serde_json::{Value, json};
@@ -149,7 +151,8 @@ fn hyper_cleaning() -> Value {
     config
 }
 
-/// Every method on the problems that it is for, in both precisions.
+/// Every method on the problems that it is for, in both precisions, and one method on
+/// the selection of regularization.
 fn configs() -> Vec<Value> {
     let mut all = vec![];
     for (mut config, [alpha, beta, gamma], hypergradient) in [
@@ -174,6 +177,20 @@ fn configs() -> Vec<Value> {
                 apply(&mut config, &method, [alpha, beta, gamma]);
                 all.push(config);
             }
+        }
+    }
+    let (name, method) = methods().swap_remove(4);
+    for (i, problem) in regularization_examples().into_iter().enumerate() {
+        for precision in ["f32", "f64"] {
+            let mut config = mnist_small();
+            config["name"] = json!(format!("regularization-{i}-{name}-{precision}"));
+            config["precision"] = json!(precision);
+            config["partition"] = json!({ "kind": "iid" });
+            config["problem"] = problem.clone();
+            config["iterations"] = json!(ITERATIONS);
+            config["evaluate"] = json!({ "every": 80, "hypergradient": true });
+            apply(&mut config, &method, [0.01, 0.05, 0.05]);
+            all.push(config);
         }
     }
     all

@@ -71,6 +71,13 @@ fn parse_count(text: &str) -> Result<usize, String> {
     Count::try_from(number).map(Count::get)
 }
 
+/// What this program is called: with problems of one's own it has a name of its own.
+fn program_name() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let name = called.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    name.unwrap_or_else(|| "sobaya".into())
+}
+
 /// The program: parses the command line, runs the command and exits with its code.
 pub fn main() -> ! {
     let version: &'static str = crate::system::long_version().leak();
@@ -88,7 +95,7 @@ pub fn main() -> ! {
         Command::Bench(command) => bench::main(command),
         Command::Completions { shell } => {
             let mut out = vec![];
-            clap_complete::generate(shell, &mut Cli::command(), "sobaya", &mut out);
+            clap_complete::generate(shell, &mut Cli::command(), program_name(), &mut out);
             print(&String::from_utf8_lossy(&out))
         }
     };

@@ -51,6 +51,8 @@ pub struct Loaded<F> {
     pub bytes: Vec<usize>,
     /// Entries of a sample.
     pub features: usize,
+    /// Whether every one of them is kept, or only those that are not zero.
+    pub dense: bool,
     /// Number of classes.
     pub classes: usize,
 }
@@ -121,7 +123,8 @@ pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
     let splits = shards.iter_mut().flat_map(|s| [&mut s.lower, &mut s.upper, &mut s.test]);
     splits.for_each(|split| seen.apply(&mut split.features));
     let sizes = places.iter().map(|lists| [0, 1, 2].map(|level| lists[level].len())).collect();
-    Ok(Loaded { shards, sizes, bytes: places.iter().map(bytes).collect(), features, classes })
+    let bytes = places.iter().map(bytes).collect();
+    Ok(Loaded { shards, sizes, bytes, features, dense, classes })
 }
 
 /// The first pass through each file; the number of the file that each level's samples stand in; the

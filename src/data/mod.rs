@@ -14,6 +14,7 @@ mod sets;
 mod source;
 mod split;
 mod svmlight;
+mod table;
 
 use std::path::PathBuf;
 
@@ -68,6 +69,10 @@ pub enum DataProblem {
     Label { label: f64, sample: u64, problem: String },
     #[error("line {line}, byte {byte}: {problem}")]
     Line { line: u64, byte: usize, problem: String },
+    #[error("line {line}: {problem}")]
+    Row { line: u64, problem: String },
+    #[error("it has {found} {what}, expected at least {least}")]
+    Shape { what: &'static str, found: usize, least: usize },
     #[error("it holds no sample with features")]
     Empty,
     #[error("it has changed since it was first read; start again")]

@@ -1,11 +1,14 @@
 //! The data sets by name: one embedded, the others in a folder of the user's.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::decompress::decompressed;
 use super::source::{DataFile, Idx, Limits, Source};
+use super::{DataError, DataProblem};
 
 /// Where data sets lie: those with a name as FOLDER/NAME/FILE, others where their paths say.
 #[derive(Clone, Debug)]
@@ -16,6 +19,20 @@ impl Folder {
     pub fn find(given: Option<PathBuf>) -> Self {
         let from_env = || std::env::var_os("SOBAYA_DATA").filter(|v| !v.is_empty());
         Self(given.or_else(|| from_env().map(PathBuf::from)).unwrap_or_else(|| "data".into()))
+    }
+
+    /// What a text file in a format of one's own (plain, .gz or .xz) holds: `parse` reads all of it, and
+    /// its error is given the file's name. The path is one from the folder, or absolute.
+    pub fn read<T>(
+        &self,
+        path: &Path,
+        parse: impl FnOnce(&str) -> Result<T, DataProblem>,
+    ) -> Result<T, DataError> {
+        let (file, bytes) = self.file(path).open()?;
+        let mut text = String::new();
+        let read = decompressed(bytes).and_then(|mut bytes| bytes.read_to_string(&mut text));
+        let parsed = read.map_err(DataProblem::from).and_then(|_| parse(&text));
+        parsed.map_err(|problem| DataError { file, problem })
     }
 
     /// A file of the user's: a path from the folder, or an absolute one.

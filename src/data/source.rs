@@ -26,7 +26,7 @@ pub struct DataFile {
 
 impl DataFile {
     /// The file that is there.
-    fn open(&self) -> Result<(PathBuf, Box<dyn BufRead>), DataError> {
+    pub fn open(&self) -> Result<(PathBuf, Box<dyn BufRead>), DataError> {
         if let Some(bytes) = self.embedded {
             return Ok((self.path.clone(), Box::new(bytes)));
         }

@@ -7,17 +7,18 @@ mod batches;
 mod hyper_cleaning;
 mod hyper_representation;
 mod quadratic;
+mod regularization_selection;
 mod softmax;
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::config::KeyError;
-use crate::data::{DataError, Folder, Partition, PartitionError};
+use crate::data::{DataError, Folder, Partition, PartitionError, Sampler};
 use crate::key::{Key, Stream, Support};
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
 use crate::scalar::Scalar;
-use crate::vars::{Blocks, Dims, Layout, Vars};
+use crate::vars::{Block, Blocks, Dims, Layout, Vars, add_scaled};
 
 /// Where the samples of one worker's mini-batches come from: a pure function of these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,16 @@ impl Draw {
     /// A worker's first batches in an iteration.
     pub fn first(seed: u64, worker: usize, iteration: u64) -> Self {
         Self { seed, worker, iteration, lower: 0, upper: 0 }
+    }
+
+    /// Positions among `len` samples of a mini-batch of `size`, drawn uniformly with replacement.
+    ///
+    /// # Panics
+    /// If `len` is 0.
+    pub fn batch(self, stream: Stream, len: usize, size: usize) -> Vec<usize> {
+        let mut positions = vec![0; size];
+        Sampler::Uniform.indices(len, self.key(stream), &mut positions);
+        positions.into_iter().map(|i| i as usize).collect()
     }
 
     /// Key of one of this draw's streams.
@@ -86,6 +97,14 @@ pub struct LocalMetrics {
     pub validation_loss: f64,
 }
 
+impl LocalMetrics {
+    /// The metrics of a problem without a test set: f_i alone.
+    pub fn untested(validation_loss: f64) -> Self {
+        let nan = f64::NAN;
+        Self { test_correct: nan, test_samples: nan, test_loss: nan, validation_loss }
+    }
+}
+
 /// The rank's part of a bilevel problem: f_i and g_i of the workers that it hosts.
 pub trait Problem<F: Scalar>: Send {
     /// Lengths of x and y.
@@ -97,8 +116,10 @@ pub trait Problem<F: Scalar>: Send {
         [Layout::flat(upper), Layout::flat(lower)]
     }
 
-    /// Where a run starts.
-    fn start(&self) -> Vars<F>;
+    /// Where a run starts: at zero, unless the problem says otherwise.
+    fn start(&self) -> Vars<F> {
+        Vars::zeros(self.dims())
+    }
 
     /// Worker i's stochastic directions at (x, y, z), written over `out`
     /// (SOBA: Dagreou, Ablin, Vaiter, Moreau, NeurIPS 2022):
@@ -124,8 +145,11 @@ pub trait Problem<F: Scalar>: Send {
         None
     }
 
-    /// Worker's part of an evaluation at (x, y).
-    fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics;
+    /// Worker's part of an evaluation at (x, y). Without a test set f_i is all: [`FullSample::losses`].
+    fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics {
+        let at = at.wide();
+        LocalMetrics::untested(self.full(worker, at.x()).losses(at.y()).upper)
+    }
 
     /// For problems in which x weighs training samples: whether the sample of each entry of x [p] has a
     /// wrong label.
@@ -155,9 +179,46 @@ pub trait FullSample {
     fn upper_gradient(&self, y: &[f64], out: &mut [f64]);
     /// grad_x f_i(x, y) + J_xy g_i(x, y) z [p].
     fn hypergradient(&self, y: &[f64], z: &[f64], out: &mut [f64]);
+
+    /// f_i(x, y) and g_i(x, y); needed where [`Problem::metrics`] or [`directions_of`] leave them to it.
+    fn losses(&self, _y: &[f64]) -> Losses {
+        Losses { upper: f64::NAN, lower: f64::NAN }
+    }
+}
+
+/// The directions of a mini-batch whose losses are written as a [`FullSample`] of its samples: D_x, D_y
+/// and D_z at (x, y, z) and the losses as in [`Problem::directions`], computed in double precision. The
+/// shortest way to a problem, not the fastest: both the iterate and the directions are copied.
+pub fn directions_of<F: Scalar>(
+    batch: &dyn FullSample,
+    wanted: Blocks,
+    at: &Vars<F>,
+    out: &mut Vars<F>,
+) -> Losses {
+    let at = at.wide();
+    let mut d = Vars::zeros(at.dims());
+    let (dx, dy, dz) = d.split_mut();
+    if wanted.has(Block::X) {
+        batch.hypergradient(at.y(), at.z(), dx);
+    }
+    if wanted.has(Block::Y) {
+        batch.lower_gradient(at.y(), dy);
+    }
+    if wanted.has(Block::Z) {
+        let mut upper = vec![0.0; dz.len()];
+        batch.upper_gradient(at.y(), &mut upper);
+        batch.lower_hessian(at.y(), at.z(), dz);
+        add_scaled(dz, 1.0, &upper);
+    }
+    for block in wanted.iter() {
+        let narrow = out.block_mut(block).iter_mut().zip(d.block(block));
+        narrow.for_each(|(out, &d)| *out = F::lit(d));
+    }
+    batch.losses(at.y())
 }
 
 pub use hyper_representation::synthetic as synthetic_hyper_representation;
+pub use regularization_selection::synthetic as synthetic_regularization_selection;
 
 /// The family of problems.
 pub struct Problems;
@@ -191,8 +252,8 @@ pub fn dims<F: Scalar>(upper: Option<usize>, lower: Option<usize>) -> Result<Dim
     }
 }
 
-/// What the plan must know of a kind of problem.
-#[derive(Clone, Copy, Debug)]
+/// What the plan must know of a kind of problem; by default neither.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemFacts {
     /// It has samples, which `partition` deals out.
     pub partitioned: bool,
@@ -239,8 +300,9 @@ impl Family for Problems {
 /// A kind of problem: its parameters and how to build it.
 pub trait ProblemKind: Kind {
     /// What the plan must know.
-    const FACTS: ProblemFacts;
-    /// Builds the rank's part.
+    const FACTS: ProblemFacts = ProblemFacts { partitioned: false, sparse_upper: false };
+
+    /// Builds the rank's part. Data are read and checked even if it hosts no worker: `sobaya check` does so.
     fn build<F: Scalar>(
         &self,
         context: ProblemContext<'_>,
@@ -278,13 +340,19 @@ pub fn built_in() -> Registry<Problems> {
         entry::<hyper_representation::HyperRepresentation>(),
         entry::<hyper_cleaning::HyperCleaning>(),
         entry::<quadratic::Quadratic>(),
+        entry::<regularization_selection::RegularizationSelection>(),
     ])
 }
 
 impl Registry<Problems> {
     /// These problems and one more.
+    ///
+    /// # Panics
+    /// If one of them has its name.
     #[must_use]
     pub fn with<K: ProblemKind>(mut self) -> Self {
+        let taken = self.0.iter().any(|entry| entry.kind == K::KIND);
+        assert!(!taken, "a problem called \"{}\" is registered already", K::KIND);
         self.0.push(entry::<K>());
         self
     }

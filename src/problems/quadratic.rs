@@ -19,8 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Draw, FullSample, LocalMetrics, Losses, Problem, ProblemContext, ProblemError, ProblemFacts,
-    ProblemKind,
+    Draw, FullSample, Losses, Problem, ProblemContext, ProblemError, ProblemFacts, ProblemKind,
 };
 use crate::config::{Count, NonNegative, Positive};
 use crate::key::{Key, Stream};
@@ -62,7 +61,6 @@ impl Default for Quadratic {
 impl Kind for Quadratic {
     const KIND: &'static str = "quadratic";
     const SUMMARY: &'static str = "quadratic upper and lower level with a closed-form solution, heterogeneity and noise by key";
-    const SOURCE: &'static str = "-";
 }
 
 impl ProblemKind for Quadratic {
@@ -242,10 +240,6 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         self.dims
     }
 
-    fn start(&self) -> Vars<F> {
-        Vars::zeros(self.dims)
-    }
-
     fn directions(
         &mut self,
         draw: Draw,
@@ -295,17 +289,6 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         self.workers[draw.worker - self.first].add_lower_gradient_x(at.y(), out);
     }
 
-    /// The worker's f_i at (x, y), which has no samples, as its validation loss.
-    fn metrics(&mut self, worker: usize, at: &Vars<F>) -> LocalMetrics {
-        let at = at.wide();
-        LocalMetrics {
-            test_correct: f64::NAN,
-            test_samples: f64::NAN,
-            test_loss: f64::NAN,
-            validation_loss: self.exact[worker - self.first].upper_loss(at.x(), at.y()),
-        }
-    }
-
     fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a> {
         Box::new(Full { local: &self.exact[worker - self.first], x })
     }
@@ -334,5 +317,10 @@ impl FullSample for Full<'_> {
     }
     fn hypergradient(&self, _y: &[f64], z: &[f64], out: &mut [f64]) {
         self.local.hypergradient(self.x, z, out);
+    }
+    /// f_i alone: the directions of a mini-batch have g_i.
+    fn losses(&self, y: &[f64]) -> Losses {
+        let Self { local, x } = self;
+        Losses { upper: local.upper_loss(x, y), lower: f64::NAN }
     }
 }

@@ -33,8 +33,39 @@ pub trait Scalar:
     /// Hyperbolic tangent: a loop over it becomes vector instructions in single precision.
     fn fast_tanh(self) -> Self;
 
+    /// e^self within 2 units in the last place: a loop over it becomes vector instructions. At least
+    /// the smallest normal number, and infinite from about half of the largest on.
+    fn fast_exp(self) -> Self;
+
     /// This precision's constructor of a registered kind.
     fn build_of<T: Family>(entry: &Entry<T>) -> Build<T, Self>;
+}
+
+/// e^x = 2^n e^r with n the integer nearest to x / log 2, and e^r by its Taylor series: |r| is at most
+/// log(2) / 2. `$log2` is log 2 in two parts, the first of so few bits that n times it is exact.
+macro_rules! fast_exp {
+    ($x:expr, $float:ty, $range:expr, $log2:expr, $bias:literal, $terms:literal) => {{
+        const DIGITS: u32 = <$float>::MANTISSA_DIGITS - 1;
+        // Where numbers are 1 apart, an addition rounds to integers.
+        const INTEGERS: $float = 1.5 * (1u64 << DIGITS) as $float;
+        const INVERSE_FACTORIALS: [$float; $terms] = {
+            let (mut inverse, mut factorial, mut k) = ([1.0; $terms], 1.0, 1);
+            while k < $terms {
+                factorial *= k as f64;
+                inverse[k] = (1.0 / factorial) as $float;
+                k += 1;
+            }
+            inverse
+        };
+        let x = $x.clamp($range.0, $range.1);
+        let sum = x * std::f64::consts::LOG2_E as $float + INTEGERS;
+        let n = sum - INTEGERS;
+        let r = (x - n * $log2.0) - n * $log2.1;
+        let series = INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, &c| sum * r + c);
+        // The low bits of the sum are n; 2^n has n + bias for its exponent.
+        let power = (sum.to_bits() << DIGITS).wrapping_add($bias << DIGITS);
+        series * <$float>::from_bits(power)
+    }};
 }
 
 #[cfg(target_endian = "big")]
@@ -71,6 +102,10 @@ impl Scalar for f32 {
         let horner = |c: &[f32]| c.iter().fold(0.0, |sum, &c| sum * square + c);
         x * horner(&ODD) / horner(&EVEN)
     }
+    #[inline(always)]
+    fn fast_exp(self) -> Self {
+        fast_exp!(self, f32, (-87.3, 89.0), (355.0 / 512.0, -2.121_944_4e-4), 127, 8)
+    }
     fn build_of<T: Family>(entry: &Entry<T>) -> Build<T, Self> {
         entry.build_f32
     }
@@ -91,6 +126,11 @@ impl Scalar for f64 {
     #[inline(always)]
     fn fast_tanh(self) -> Self {
         self.tanh()
+    }
+    #[inline(always)]
+    fn fast_exp(self) -> Self {
+        const LOG2: (f64, f64) = (6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6);
+        fast_exp!(self, f64, (-708.3, 710.0), LOG2, 1023, 14)
     }
     fn build_of<T: Family>(entry: &Entry<T>) -> Build<T, Self> {
         entry.build_f64
@@ -113,5 +153,25 @@ mod tests {
         }
         assert!(worst < 4.0 * f64::from(f32::EPSILON), "{worst:e}");
         assert!(f32::NAN.fast_tanh().is_nan() && 30f32.fast_tanh() <= 1.0);
+    }
+
+    #[test]
+    fn fast_exp_is_accurate_up_to_its_limits() {
+        let (mut single, mut double) = (0.0f64, 0.0f64);
+        for i in -100_000..=100_000 {
+            let x = f64::from(i) * 1e-5;
+            let of_single = (x * 87.0) as f32;
+            let exact = f64::from(of_single).exp();
+            single = single.max((f64::from(of_single.fast_exp()) / exact - 1.0).abs());
+            let of_double = x * 708.0;
+            double = double.max((of_double.fast_exp() / of_double.exp() - 1.0).abs());
+        }
+        assert!(single < 2.0 * f64::from(f32::EPSILON), "{single:e}");
+        assert!(double < 2.0 * f64::EPSILON, "{double:e}");
+        assert_eq!((0f32.fast_exp(), 0f64.fast_exp()), (1.0, 1.0));
+        assert!(f32::NAN.fast_exp().is_nan() && f64::NAN.fast_exp().is_nan());
+        assert_eq!((1e30f32.fast_exp(), 1e300.fast_exp()), (f32::INFINITY, f64::INFINITY));
+        assert!((-1e30f32).fast_exp() >= f32::MIN_POSITIVE && (-1e30f32).fast_exp() < 2e-38);
+        assert!((-1e300).fast_exp() >= f64::MIN_POSITIVE && (-1e300).fast_exp() < 5e-308);
     }
 }

@@ -192,6 +192,60 @@ pub fn folder() -> Folder {
     Folder::find(None)
 }
 
+/// A data set of the user's own: 480 samples with 9 features of so many classes, in an svmlight file
+/// that is written once. Sparse ones have two entries each.
+pub fn svmlight(classes: usize, sparse: bool) -> Value {
+    let name = format!("{classes}-{}.svm", if sparse { "sparse" } else { "dense" });
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
+    let values = normal::<f64>(480 * 9, 11);
+    let mut text = String::new();
+    for (i, row) in values.chunks_exact(9).enumerate() {
+        let class = (i * 5 + usize::from(row[0] > 0.3)) % classes;
+        text += &class.to_string();
+        let kept = |j: &usize| !sparse || [i % 9, (i * i + 4) % 9].contains(j);
+        for j in (0..9).filter(kept) {
+            text += &format!(" {}:{}", j + 1, row[j] + 0.5 * class as f64);
+        }
+        text += "\n";
+    }
+    // Tests and ranks run side by side: whoever reads finds a whole file.
+    let own = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+    let own = path.with_extension(own);
+    std::fs::write(&own, text).expect("the build's folder is writable");
+    std::fs::rename(&own, &path).expect("the build's folder is writable");
+    json!({ "format": "svmlight", "train": path, "test_fraction": 0.1, "features": 9 })
+}
+
+/// The selection of regularization on every kind of samples and with every kind of weights.
+pub fn regularization_examples() -> Vec<Value> {
+    let on = |dataset: Value| {
+        json!({ "kind": "regularization-selection", "dataset": dataset, "batch_lower": 20,
+            "batch_upper": 9 })
+    };
+    let with = |mut problem: Value, more: Value| {
+        for (key, value) in more.as_object().expect("keys") {
+            problem[key] = value.clone();
+        }
+        problem
+    };
+    // Short ones: a slice leaves out the samples at the ends more often.
+    let slice =
+        json!({ "sampler": "slice", "intercept": true, "start": "random", "batch_lower": 6 });
+    vec![
+        on(svmlight(2, false)),
+        with(on(svmlight(2, false)), slice.clone()),
+        with(on(svmlight(2, false)), json!({ "weights": "class", "scale": "standard" })),
+        on(svmlight(2, true)),
+        with(on(svmlight(2, true)), slice.clone()),
+        on(svmlight(3, false)),
+        with(on(svmlight(3, false)), slice),
+        with(
+            on(svmlight(3, true)),
+            json!({ "weights": "feature", "intercept": true, "start": -2 }),
+        ),
+    ]
+}
+
 /// The plan of a config.
 pub fn plan(config: Value) -> Plan {
     Plan::new(config).expect("a config that can be run")

@@ -153,7 +153,7 @@ pub fn synthetic<F: Scalar>(
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
     let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
-    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, classes };
+    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, dense: true, classes };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 
