@@ -102,7 +102,7 @@ def _member(
     state = FAILED if bad else state_of(run)
     reason = run.stop_reason if run else ""
     failure = _if_written(folder / "failure.json")
-    if failure and state in (MISSING, RUNNING):
+    if failure and state in (MISSING, RUNNING, FAILED):
         state = DIVERGED if failure.get("code") == _NUMERICAL else FAILED
         reason = str(failure.get("stderr", ""))
     return Member(folder.name, settings, config, state, run, _seconds(folder), reason)
@@ -135,7 +135,8 @@ def state_of(run: Run | None) -> str:
     if run is None:
         return MISSING
     if run.status == "failed":
-        numerical = "not a number" in run.stop_reason or _left_the_finite(run)
+        words = ("not a number", "not finite")
+        numerical = any(word in run.stop_reason for word in words) or _left_the_finite(run)
         return DIVERGED if numerical else FAILED
     if run.status == "completed":
         return DIVERGED if _left_the_finite(run) else COMPLETED
