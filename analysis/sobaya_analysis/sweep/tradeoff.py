@@ -24,7 +24,7 @@ from matplotlib.ticker import (
 from ..configs import lookup
 from ..figures import rendered
 from ..markup import human_bytes
-from ..theme import COLOURS, MARKERS
+from ..theme import ALGORITHM_COLOURS, COLOURS, MARKERS
 from .experiment import OF_A_METHOD, Cell, Experiment, merged_steps, panels
 from .model import COMPLETED
 from .numbers import Band, Measure, final_band, score
@@ -171,8 +171,8 @@ def draw(points: Sequence[Point], measure: Measure) -> Figure:
     grid[0].set_ylabel(measure.label)
     grid[0].set_ylim(limits)
     grid[0].yaxis.set_major_locator(MaxNLocator(7, steps=_STEPS))
-    families = _families(points)
-    handles = [_handle(index, families[point.family]) for index, point in enumerate(points)]
+    colours = _colours(points)
+    handles = [_handle(index, colours[point.family]) for index, point in enumerate(points)]
     legend = figure.legend(
         handles,
         legend_rows,
@@ -210,7 +210,7 @@ def _panel(
     wide = min(sizes) / 1.6, max(sizes) * 1.6
     axes.set_xlim(wide)
     _byte_ticks(axes)
-    families = _families(points)
+    colours = _colours(points)
     places: list[tuple[float, float]] = []
     for index, point in enumerate(points):
         accuracy = point.accuracy
@@ -219,11 +219,11 @@ def _panel(
         y = max(accuracy.median, limits[0])
         places.append(_free_place(_share(size(point), wide), y, limits, places))
         x = wide[0] * (wide[1] / wide[0]) ** places[-1][0]
-        colour = COLOURS[families[point.family] % len(COLOURS)]
+        colour = colours[point.family]
         low = max(accuracy.low, limits[0])
         if accuracy.high > low:
             axes.plot([x, x], [low, accuracy.high], color=colour, linewidth=1.4, alpha=0.55)
-        handle = _handle(index, families[point.family])
+        handle = _handle(index, colour)
         handle.set_data([x], [y])
         handle.set(clip_on=False, zorder=3)
         axes.add_line(handle)
@@ -294,16 +294,20 @@ def _ceiling(points: Sequence[Point], floor: float) -> float:
     return highest + 0.06 * (highest - floor) + 0.02
 
 
-def _families(points: Sequence[Point]) -> dict[str, int]:
+def _colours(points: Sequence[Point]) -> dict[str, str]:
+    """An algorithm by itself has its colour; families of variants take what is left."""
     names = dict.fromkeys(point.family for point in points)
-    return {name: index for index, name in enumerate(names)}
+    own = {name: ALGORITHM_COLOURS[name] for name in names if name in ALGORITHM_COLOURS}
+    left = [colour for colour in COLOURS if colour not in own.values()] or list(COLOURS)
+    others = (name for name in names if name not in own)
+    return own | {name: left[i % len(left)] for i, name in enumerate(others)}
 
 
-def _handle(index: int, family: int) -> Line2D:
+def _handle(index: int, colour: str) -> Line2D:
     return Line2D(
         [],
         [],
-        color=COLOURS[family % len(COLOURS)],
+        color=colour,
         linestyle="none",
         marker=_MARKERS[index % len(_MARKERS)],
         markersize=_SIZES.get(_MARKERS[index % len(_MARKERS)], _SIZE),
