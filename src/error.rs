@@ -25,16 +25,13 @@ pub enum Error {
     Launcher(#[from] WrongLauncher),
     #[error(
         "rank 0, iteration {iteration}: the iterate is not finite: it diverges; lower the \
-         algorithm's step sizes, or set the clip radius rho"
+         algorithm's step sizes, or set its clip radius rho if it has one"
     )]
     Diverged { iteration: u64 },
     #[error(
-        "iteration {iteration}: the lower level cannot be solved for the exact hypergradient: it is \
-         not strongly convex, or too badly conditioned; raise l2, lower heterogeneity, or set \
-         evaluate.hypergradient to false"
+        "these derivatives differ from what they are compared with by more than {tolerance:e}, or one \
+         of both is not a number: {wrong}"
     )]
-    LowerLevel { iteration: u64 },
-    #[error("these derivatives differ from finite differences by more than {tolerance:e}: {wrong}")]
     Gradients { wrong: String, tolerance: f64 },
     #[error(transparent)]
     Net(#[from] NetError),
@@ -76,7 +73,7 @@ impl Error {
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,
-            Self::Diverged { .. } | Self::LowerLevel { .. } | Self::Gradients { .. } => 4,
+            Self::Diverged { .. } | Self::Gradients { .. } => 4,
             Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
             Self::Log(_) | Self::Output(_) => 5,
             Self::Sweep(error) => error.code(),
@@ -91,7 +88,6 @@ impl Error {
             self,
             Self::Agreed(_)
                 | Self::Diverged { .. }
-                | Self::LowerLevel { .. }
                 | Self::Launcher(_)
                 | Self::Net(NetError::Worker(_) | NetError::Elsewhere | NetError::Apart { .. })
         )

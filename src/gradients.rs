@@ -6,7 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::key::{Key, Stream};
 use crate::problems::{Draw, Losses, Problem};
-use crate::vars::{Block, Blocks, Vars, add_scaled, dot, norm};
+use crate::vars::{Block, Blocks, Vars, add_scaled, all_finite, dot, norm};
 
 /// Relative difference at or below which a derivative counts as right.
 pub const TOLERANCE: f64 = 1e-6;
@@ -25,12 +25,13 @@ const ERRORS: f64 = 6.0;
 pub struct Finding {
     /// What was checked.
     pub what: &'static str,
-    /// Relative difference; NaN if the problem does not report what it is compared with.
+    /// Relative difference; infinite if one of both is not a number. NaN if the derivative is finite
+    /// and the problem does not report the loss to compare it with, f over all samples.
     pub off: f64,
 }
 
 impl Finding {
-    /// Whether it was compared and found wrong.
+    /// Whether it is other than it should be, or not a number.
     pub fn is_wrong(&self) -> bool {
         self.off > TOLERANCE
     }
@@ -53,10 +54,16 @@ impl Finding {
 /// <H_yy g v, u>          = d/de <grad_y g(x, y + e v), u>
 /// <grad_y f, u>          = d/de f(x, y + e u)                    f as reported by the metrics
 /// <grad_x f + J z, u>    = d/de f(x + e u, y) + d/de <grad_y g(x + e u, y), z>
-/// <grad_y g, u>          = the mean of <D_y, u> over mini-batches, within 6 standard errors
 /// ```
 ///
-/// The last one is given in units of these errors times the tolerance.
+/// and, within 6 standard errors of means over mini-batches, in units of which times the tolerance they
+/// are given,
+///
+/// ```text
+/// <grad_y g, u>              = the mean of <D_y, u>
+/// <H_yy g z + grad_y f, u>   = the mean of <D_z, u>
+/// <grad_x f + J z, u>        = the mean of <D_x, u>
+/// ```
 pub fn check(problem: &mut dyn Problem<f64>, seed: u64, worker: usize) -> Vec<Finding> {
     let mut rng = Key::shared(seed, Stream::Start).numbered(1).rng();
     let mut at = problem.start();
@@ -82,6 +89,11 @@ fn rate(ahead: f64, behind: f64) -> f64 {
     (ahead - behind) / (2.0 * STEP)
 }
 
+/// What is not a number agrees with nothing.
+fn comparable(off: f64) -> f64 {
+    if off.is_nan() { f64::INFINITY } else { off }
+}
+
 /// A derivative against several directional ones. Along a random unit vector it is about
 /// |d| / sqrt(length): the scale of the comparison.
 struct Comparison {
@@ -96,13 +108,19 @@ impl Comparison {
 
     fn add(&mut self, d: &[f64], u: &[f64], expected: f64) {
         let scale = (norm(d) / (d.len() as f64).sqrt()).max(f64::MIN_POSITIVE);
-        let off = (dot(d, u) - expected).abs() / scale;
-        // NaN stays.
-        self.worst = if off > self.worst || off.is_nan() { off } else { self.worst };
+        self.worst = self.worst.max(comparable((dot(d, u) - expected).abs() / scale));
     }
 
     fn finding(self) -> Finding {
         Finding { what: self.what, off: self.worst }
+    }
+
+    /// The finding of a derivative d of f, if the problem reports f.
+    fn finding_if(self, reported: bool, d: &[f64]) -> Finding {
+        match reported || !all_finite(d) {
+            true => self.finding(),
+            false => Finding { what: self.what, off: f64::NAN },
+        }
     }
 }
 
@@ -187,15 +205,10 @@ impl Probe<'_> {
         [f, rate(lower(&ahead), lower(&behind))]
     }
 
-    fn over_all_samples(&mut self) -> [Finding; 4] {
+    fn over_all_samples(&mut self) -> Vec<Finding> {
         let at = self.at.clone();
-        let (mut hessian, mut upper) = (vec![0.0; at.y().len()], vec![0.0; at.y().len()]);
-        let mut hypergradient = vec![0.0; at.x().len()];
-        let full = self.problem.full(self.worker, at.x());
-        full.lower_hessian(at.y(), at.z(), &mut hessian);
-        full.upper_gradient(at.y(), &mut upper);
-        full.hypergradient(at.y(), at.z(), &mut hypergradient);
-        drop(full);
+        let full = self.full_directions();
+        let reported = !self.problem.metrics(self.worker, &at).validation_loss.is_nan();
         let names =
             ["H_yy g z, all samples", "grad_y f, all samples", "grad_x f + J z, all samples"];
         let mut all = names.map(Comparison::of);
@@ -203,27 +216,68 @@ impl Probe<'_> {
             let u = self.unit(Block::Y);
             let [f, hessian_u] = self.full_along(Block::Y, &u);
             // H is symmetric: z'H u = u'H z.
-            all[0].add(&hessian, &u, hessian_u);
-            all[1].add(&upper, &u, f);
+            all[0].add(&full.hessian, &u, hessian_u);
+            all[1].add(&full.upper, &u, f);
             let u = self.unit(Block::X);
             let [f, jacobian] = self.full_along(Block::X, &u);
-            all[2].add(&hypergradient, &u, f + jacobian);
+            all[2].add(full.directions.x(), &u, f + jacobian);
         }
-        let [hessian, upper, hypergradient] = all.map(Comparison::finding);
-        [self.mean_of_batches(), hessian, upper, hypergradient]
+        let mut findings = self.means_of_batches(&full.directions).to_vec();
+        let [hessian, upper, hypergradient] = all;
+        findings.push(hessian.finding());
+        findings.push(upper.finding_if(reported, &full.upper));
+        findings.push(hypergradient.finding_if(reported, full.directions.x()));
+        findings
     }
 
-    fn mean_of_batches(&mut self) -> Finding {
-        let at = self.at.clone();
-        let u = self.unit(Block::Y);
-        let full = dot(&self.full_gradient(at.x(), at.y()), &u);
-        let values: Vec<f64> =
-            (0..BATCHES).map(|k| dot(self.directions(&at, k).1.y(), &u)).collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-        let error = (variance / (values.len() * (values.len() - 1)) as f64).sqrt();
-        let scale = ERRORS * error + TOLERANCE * full.abs();
-        let off = TOLERANCE * (mean - full).abs() / scale.max(f64::MIN_POSITIVE);
-        Finding { what: "grad_y g, all samples", off }
+    fn full_directions(&self) -> FullDirections {
+        let (y, z) = (self.at.y(), self.at.z());
+        let (mut hessian, mut upper) = (vec![0.0; y.len()], vec![0.0; y.len()]);
+        let mut directions = Vars::zeros(self.at.dims());
+        let (dx, dy, dz) = directions.split_mut();
+        let full = self.problem.full(self.worker, self.at.x());
+        full.lower_hessian(y, z, &mut hessian);
+        full.upper_gradient(y, &mut upper);
+        full.hypergradient(y, z, dx);
+        full.lower_gradient(y, dy);
+        dz.copy_from_slice(&hessian);
+        add_scaled(dz, 1.0, &upper);
+        FullDirections { hessian, upper, directions }
     }
+
+    /// The directions over all samples against the means of those on mini-batches.
+    fn means_of_batches(&mut self, full: &Vars<f64>) -> [Finding; 3] {
+        let at = self.at.clone();
+        let units = Block::ALL.map(|block| self.unit(block));
+        let mut values = [(); 3].map(|()| vec![]);
+        for k in 0..BATCHES {
+            let (_, d) = self.directions(&at, k);
+            for block in Block::ALL {
+                let i = block as usize;
+                values[i].push(dot(d.block(block), &units[i]));
+            }
+        }
+        let names = ["D_x, all samples", "D_y, all samples", "D_z, all samples"];
+        Block::ALL.map(|block| {
+            let i = block as usize;
+            Finding { what: names[i], off: off_mean(&values[i], dot(full.block(block), &units[i])) }
+        })
+    }
+}
+
+/// H_yy g z and grad_y f over all samples, and D_x, D_y, D_z made of them and the other derivatives.
+struct FullDirections {
+    hessian: Vec<f64>,
+    upper: Vec<f64>,
+    directions: Vars<f64>,
+}
+
+/// How far the mean of `values` is from `expected`, in units of [`ERRORS`] standard errors times the
+/// tolerance.
+fn off_mean(values: &[f64], expected: f64) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+    let error = (variance / (values.len() * (values.len() - 1)) as f64).sqrt();
+    let scale = ERRORS * error + TOLERANCE * expected.abs();
+    comparable(TOLERANCE * (mean - expected).abs() / scale.max(f64::MIN_POSITIVE))
 }

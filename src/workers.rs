@@ -10,7 +10,7 @@ use crate::vars::{Block, Blocks, Vars, all_finite};
 pub enum WorkerError {
     #[error(
         "the direction of {} is not finite: the iterates diverge; lower the algorithm's step sizes, \
-         or set the clip radius rho", block.name()
+         or set its clip radius rho if it has one", block.name()
     )]
     NotFinite { block: Block },
 }

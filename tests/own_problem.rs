@@ -26,7 +26,10 @@ fn the_page_shows_the_whole_program_and_its_configs() {
     let shown = blocks(&page, "rust").concat();
     assert_eq!(without_blank_lines(&shown), without_blank_lines(&program));
     let configs = ["ridge.json", "sweep.json"].map(|name| format!("examples/own-problem/{name}"));
-    for (shown, name) in blocks(&page, "json").into_iter().zip(configs) {
+    let shown = blocks(&page, "json");
+    // The last one needs no program.
+    assert_eq!(shown.len(), configs.len() + 1);
+    for (shown, name) in shown.into_iter().zip(configs) {
         assert_eq!(shown, read(&name), "{name}");
     }
 }

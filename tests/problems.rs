@@ -1,9 +1,7 @@
-//! Every registered problem's directions are derivatives of its losses: by finite differences, by
-//! closed form, by an independent evaluation of the losses; and the exact hypergradient is exact.
+//! Problems' directions by closed form and by an independent evaluation of the losses (by finite
+//! differences: gradients.rs), one by one; and the exact hypergradient is exact.
 
 mod common;
-
-use std::ops::Range;
 
 use ndarray::{Array1, Array2};
 use ndarray_linalg::Solve;
@@ -11,54 +9,18 @@ use serde_json::{Value, json};
 
 use common::hyper_dual::{self, Batch};
 use common::{
-    Levels, SEED, alone, assert_all_kinds, bits, distance, normal, on_ranks, problem,
+    Levels, SEED, alone, bits, distance, normal, on_ranks, problem, problem_examples,
     regularization_examples, svmlight, uncompressed_net,
 };
 use sobaya::evaluate::{self, Exact};
-use sobaya::gradients::{self, Finding};
-use sobaya::problems::{self, Draw, FullSample, LocalMetrics, Losses, Problem};
+use sobaya::problems::{Draw, FullSample, Losses, Problem};
 use sobaya::scalar::Scalar;
 use sobaya::vars::{Block, Blocks, Dims, Vars, add_scaled, dot, norm};
-
-/// Parameters of every registered problem.
-fn examples() -> Vec<Value> {
-    let quadratic = |noise: f64| {
-        json!({ "kind": "quadratic", "dim_upper": 12, "dim_lower": 9, "heterogeneity": 0.7,
-            "noise": noise })
-    };
-    let mut examples = vec![quadratic(0.0), quadratic(0.3)];
-    for activation in ["tanh", "relu", "softplus"] {
-        for hidden in [json!([5]), json!([6, 4])] {
-            examples.push(json!({ "kind": "hyper-representation", "dataset": "mnist-small",
-                "hidden": hidden, "activation": activation, "batch_lower": 8, "batch_upper": 6 }));
-        }
-    }
-    examples[2]["sampler"] = json!("slice");
-    for sampler in ["uniform", "slice"] {
-        examples.push(json!({ "kind": "hyper-cleaning", "dataset": "mnist-small", "samples": 300,
-            "batch_lower": 12, "batch_upper": 6, "sampler": sampler, "l2": 0.05 }));
-    }
-    examples.extend(regularization_examples());
-    assert_all_kinds(problems::registry(), &examples);
-    examples
-}
-
-#[test]
-fn directions_agree_with_finite_differences() {
-    for config in examples() {
-        let mut problem = problem::<f64>(&config, 4, 1..3);
-        for worker in [1, 2] {
-            for Finding { what, off } in gradients::check(&mut *problem, SEED, worker) {
-                assert!(off < gradients::TOLERANCE, "{config}, worker {worker}, {what}: {off:e}");
-            }
-        }
-    }
-}
 
 /// A variable's direction is the same whichever others are asked for.
 #[test]
 fn directions_may_be_asked_for_one_by_one() {
-    for config in examples() {
+    for config in problem_examples() {
         let mut problem = problem::<f64>(&config, 4, 1..3);
         let mut at = problem.start();
         let shift = normal::<f64>(at.dims().total(), 5);
@@ -80,59 +42,6 @@ fn directions_may_be_asked_for_one_by_one() {
         problem.directions(again, Blocks::ALL, &at, &mut other);
         let fixed = config["kind"] == "quadratic" && config["noise"] == 0.0;
         assert_eq!(other.y() == all.y(), fixed, "{config}: another batch");
-    }
-}
-
-/// A problem with one of its directions 1e-4 too long.
-struct Wrong {
-    problem: Box<dyn Problem<f64>>,
-    block: Block,
-}
-
-impl Problem<f64> for Wrong {
-    fn dims(&self) -> Dims {
-        self.problem.dims()
-    }
-    fn start(&self) -> Vars<f64> {
-        self.problem.start()
-    }
-    fn directions(
-        &mut self,
-        draw: Draw,
-        wanted: Blocks,
-        at: &Vars<f64>,
-        out: &mut Vars<f64>,
-    ) -> Losses {
-        let losses = self.problem.directions(draw, wanted, at, out);
-        out.block_mut(self.block).iter_mut().for_each(|d| *d *= 1.0 + 1e-4);
-        losses
-    }
-    fn lower_gradient_x(&mut self, draw: Draw, at: &Vars<f64>, out: &mut [f64]) {
-        self.problem.lower_gradient_x(draw, at, out);
-    }
-    fn metrics(&mut self, worker: usize, at: &Vars<f64>) -> LocalMetrics {
-        self.problem.metrics(worker, at)
-    }
-    fn full<'a>(&'a self, worker: usize, x: &'a [f64]) -> Box<dyn FullSample + 'a> {
-        self.problem.full(worker, x)
-    }
-    fn footprint(&self, workers: Range<usize>) -> usize {
-        self.problem.footprint(workers)
-    }
-}
-
-#[test]
-fn the_check_finds_a_direction_that_is_slightly_wrong() {
-    for config in examples() {
-        for block in Block::ALL {
-            let mut wrong = Wrong { problem: problem(&config, 4, 1..3), block };
-            let finding = gradients::check(&mut wrong, SEED, 1)[block as usize];
-            let Finding { what, off } = finding;
-            assert!(
-                finding.is_wrong() && off > 10.0 * gradients::TOLERANCE,
-                "{config}, {what}: {off:e}"
-            );
-        }
     }
 }
 
@@ -217,7 +126,7 @@ impl Probed {
 
 #[test]
 fn the_quadratic_has_its_closed_form() {
-    let (workers, config) = (5, &examples()[0]);
+    let (workers, config) = (5, &problem_examples()[0]);
     let mut all = problem::<f64>(config, workers, 0..workers);
     let locals: Vec<Probed> = (0..workers).map(|worker| Probed::of(&*all, worker)).collect();
     assert!(distance(&locals[0].b.to_vec(), &locals[1].b.to_vec()) > 0.1, "equal workers");

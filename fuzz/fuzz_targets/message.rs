@@ -134,7 +134,7 @@ fn links() -> Links<f32> {
 fn uplink(config: &Value, dim: usize) -> Uplink<f32> {
     let layout = Layout::flat(dim);
     let coder = compressors::coders().build(config, Site::new(&layout));
-    Uplink { coder: *coder.unwrap_or_else(|e| panic!("{e}")), gain: 1.0, every: 1 }
+    Uplink { coder: *coder.unwrap_or_else(|e| panic!("{e}")), gain: 1.0, every: 1, fed: true }
 }
 
 thread_local! {

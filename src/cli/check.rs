@@ -9,7 +9,7 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::gradients;
 use crate::log::bytes;
-use crate::net::dense_bytes;
+use crate::net::Links;
 use crate::run::build;
 use crate::scalar::Scalar;
 
@@ -53,7 +53,8 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let rounds = build::algorithm::<F>(plan, &*problem, 0..0)?.rounds();
     let placement = Placement { workers: plan.workers, ranks };
     let costs = links.costs(dims, &rounds);
-    let dense = dense_bytes::<F>(dims, &rounds);
+    let dense_up = links.dense_upload(dims, &rounds) as f64;
+    let dense_down = Links::<F>::dense_download(dims, &rounds) as f64;
     let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
 
     let state = (dims.total() * F::BYTES) as u64;
@@ -83,7 +84,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
         out,
         "upload a worker and iteration    <=  {} ({:.2} times less than uncompressed)",
         bytes(costs.upload as u64),
-        dense as f64 / costs.upload
+        dense_up / costs.upload
     );
     let _ = writeln!(
         out,
@@ -94,7 +95,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
         out,
         "download a worker and iteration  <=  {} ({:.2} times less than uncompressed)",
         bytes(costs.download as u64),
-        dense as f64 / costs.download
+        dense_down / costs.download
     );
     let _ = writeln!(
         out,
@@ -111,6 +112,7 @@ fn check_gradients(plan: &Plan, folder: &Folder) -> Result<(), Error> {
     for finding in &findings {
         let verdict = match finding.off {
             off if off.is_nan() => "not reported",
+            off if off.is_infinite() => "NOT A NUMBER",
             _ if finding.is_wrong() => "DIFFERS",
             _ => "agrees",
         };

@@ -57,9 +57,16 @@ impl Sampler {
     /// As [`Sampler::indices`].
     pub fn rows(self, len: usize, key: Key, out: &mut [u32]) -> Rows<'_> {
         self.indices(len, key, out);
-        match (self, &*out) {
-            (Self::Slice, [first, ..]) => Rows::Slice(*first as usize..*first as usize + out.len()),
-            (_, out) => Rows::Chosen(out),
+        self.rows_at(out)
+    }
+
+    /// The rows of [`Sampler::rows`] from positions that [`Sampler::indices`] has written.
+    pub fn rows_at(self, indices: &[u32]) -> Rows<'_> {
+        match (self, indices) {
+            (Self::Slice, &[first, ..]) => {
+                Rows::Slice(first as usize..first as usize + indices.len())
+            }
+            _ => Rows::Chosen(indices),
         }
     }
 

@@ -63,6 +63,15 @@ impl Progress {
         }
     }
 
+    /// A remark that is no error.
+    pub fn note(&self, words: &str) {
+        let say = || crate::system::say(&format!("sobaya: note: {words}"));
+        match &self.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+
     /// Takes the line off the terminal.
     pub fn finish(self) {
         if let Some(bar) = self.bar {

@@ -26,8 +26,8 @@ impl<F: Scalar> Net<'_, F> {
             }
         }
         self.comm.broadcast(&mut self.down)?;
-        let (flags, mut packets) = envelope.open(&self.down, "the server")?;
-        if flags & super::frame::FAILED != 0 {
+        let (failed, mut packets) = envelope.open(&self.down, "the server")?;
+        if failed {
             return Err(NetError::Elsewhere);
         }
         copy.as_mut_slice().fill(F::zero());

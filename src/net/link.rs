@@ -20,7 +20,8 @@ pub struct Uplink<F> {
     pub gain: f64,
     /// Sent in every N-th iteration.
     pub every: u64,
-    /// Whether feedback looks after it. Not where nothing is lost that feedback could make up for.
+    /// Whether feedback looks after it. Not where few entries are other than zero and those are sent
+    /// as they are: nothing is lost that feedback could make up for.
     pub fed: bool,
 }
 
@@ -97,12 +98,9 @@ fn dense_packet<F: Scalar>(dims: Dims, block: Block) -> u64 {
     Compressor::<F>::max_packet(&Dense { dim: dims.blocks()[block as usize] }) as u64
 }
 
-/// Bytes of the packets of an uncompressed upload, or download, in an iteration of these rounds.
-pub fn dense_bytes<F: Scalar>(dims: Dims, rounds: &Rounds) -> u64 {
-    let packets = |(times, blocks): &(u64, Blocks)| -> u64 {
-        times * blocks.iter().map(|block| dense_packet::<F>(dims, block)).sum::<u64>()
-    };
-    rounds.iter().map(packets).sum()
+/// Bytes of an iteration of these rounds, in each of which a variable takes so many.
+fn bytes_of(rounds: &Rounds, packet: impl Fn(Block) -> u64) -> u64 {
+    rounds.iter().map(|(times, blocks)| times * blocks.iter().map(&packet).sum::<u64>()).sum()
 }
 
 /// Bytes by the plan, for packets as long as they may become, with their headers.
@@ -127,6 +125,20 @@ impl<F: Scalar> Links<F> {
             Coder::LowRank(coder) => coder.numbers(),
         });
         [worker + kept.sum::<usize>(), server]
+    }
+
+    /// Bytes of a worker's packets in an iteration of these rounds, were nothing compressed: all
+    /// entries of a variable, or those that a worker's vector has ([`Uplink::fed`]).
+    pub fn dense_upload(&self, dims: Dims, rounds: &Rounds) -> u64 {
+        bytes_of(rounds, |block| match &self.up[block as usize] {
+            Uplink { fed: true, .. } => dense_packet::<F>(dims, block),
+            link => link.coder.max_packets() as u64,
+        })
+    }
+
+    /// Bytes of the server's packets in an iteration of these rounds, were nothing compressed.
+    pub fn dense_download(dims: Dims, rounds: &Rounds) -> u64 {
+        bytes_of(rounds, |block| dense_packet::<F>(dims, block))
     }
 
     /// Bytes of a run of these rounds on variables of these lengths.

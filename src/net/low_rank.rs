@@ -4,7 +4,7 @@
 //! ranks by a broadcast, the second is of the right factors, and the mean right factor comes
 //! down with the next iterate: the start of the next power iteration.
 
-use super::frame::{self, Envelope, FAILED};
+use super::frame::{self, Envelope};
 use super::link::{Links, Uplink, down_key, stream};
 use super::star::Gather;
 use super::{Net, NetError, Phase, Round, overflow};
@@ -76,7 +76,7 @@ impl<F: Scalar> Net<'_, F> {
                     let words = overflow(block, source);
                     failure = Some(format!("rank 0, iteration {}: {words}", round.iteration));
                     message.clear();
-                    Envelope { flags: FAILED, ..envelope }.write(&mut message);
+                    Envelope { failed: true, ..envelope }.write(&mut message);
                     break;
                 }
             }

@@ -90,7 +90,7 @@ impl<F: Scalar> Net<'_, F> {
             Err(NetError::Worker(words)) => {
                 let (rank, k) = (self.comm.rank(), envelope.iteration);
                 self.up.clear();
-                Envelope { flags: frame::FAILED, ..envelope }.write(&mut self.up);
+                Envelope { failed: true, ..envelope }.write(&mut self.up);
                 let words = format!("rank {rank}, worker {worker}, iteration {k}: {words}");
                 self.up.extend(words.bytes());
                 Ok(false)

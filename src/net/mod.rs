@@ -30,7 +30,7 @@ use crate::scalar::Scalar;
 use crate::vars::{Block, Blocks, Dims, Vars};
 
 pub use clock::{Clock, PHASES, Phase};
-pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink, dense_bytes};
+pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink};
 pub use round::Round;
 
 /// A run's communication failed.
@@ -177,6 +177,11 @@ impl<'c, F: Scalar> Net<'c, F> {
         self.traffic
     }
 
+    /// Bytes of a worker's upload in an iteration of these rounds, were nothing compressed.
+    pub fn dense_upload(&self, rounds: &Rounds) -> u64 {
+        self.links.dense_upload(self.setting.dims, rounds)
+    }
+
     /// Means of the workers' mini-batch losses in the last iteration, each from the last round that
     /// needed it; at the root.
     pub fn losses(&self) -> Losses {
@@ -200,6 +205,6 @@ fn overflow(block: Block, source: NotFinite) -> String {
     let name = block.name();
     format!(
         "what is to be sent of {name} cannot be compressed: {source}; the iterates diverge: lower the \
-         algorithm's step sizes, or set the clip radius rho"
+         algorithm's step sizes, or set its clip radius rho if it has one"
     )
 }

@@ -36,7 +36,7 @@ impl<F: Scalar> Net<'_, F> {
         let failed = written.is_err();
         if failed {
             self.down.clear();
-            Envelope { flags: frame::FAILED, ..envelope }.write(&mut self.down);
+            Envelope { failed: true, ..envelope }.write(&mut self.down);
         }
         let length = self.broadcast_packets(envelope)?;
         if let Err(words) = written {
@@ -116,8 +116,8 @@ impl<F: Scalar> Net<'_, F> {
         let cost = self.comm.broadcast(&mut self.down)?;
         self.clock.charge_collective(cost);
         self.wire.1 += cost.bytes;
-        let (flags, packets) = envelope.open(&self.down, "the server")?;
-        if flags & frame::FAILED != 0 && !self.comm.is_root() {
+        let (failed, packets) = envelope.open(&self.down, "the server")?;
+        if failed && !self.comm.is_root() {
             return Err(NetError::Elsewhere);
         }
         Ok(packets.len() as u64)
@@ -126,7 +126,7 @@ impl<F: Scalar> Net<'_, F> {
     /// Tells the ranks that await the next broadcast that the run has failed.
     pub(super) fn call_off(&mut self, round: Round) -> Result<(), NetError> {
         self.down.clear();
-        Envelope { flags: frame::FAILED, ..self.envelope(round, 0) }.write(&mut self.down);
+        Envelope { failed: true, ..self.envelope(round, 0) }.write(&mut self.down);
         self.comm.broadcast(&mut self.down)?;
         Ok(())
     }
@@ -135,7 +135,8 @@ impl<F: Scalar> Net<'_, F> {
     pub(super) fn envelope(&self, round: Round, packets: usize) -> Envelope {
         Envelope {
             iteration: round.iteration,
-            flags: 0,
+            round: round.lower,
+            failed: false,
             packets: packets as u32,
             fingerprint: self.setting.fingerprint,
         }

@@ -11,7 +11,7 @@ use crate::vars::Blocks;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Round {
     pub(super) iteration: u64,
-    lower: u32,
+    pub(super) lower: u32,
     upper: u32,
     blocks: Blocks,
 }

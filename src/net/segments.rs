@@ -3,7 +3,7 @@
 //!
 //! No rank receives everything, and no bit depends on the number of ranks.
 
-use super::frame::{self, FAILED};
+use super::frame;
 use super::{Net, NetError, Phase, Round};
 use crate::packet::{self, DecodeError, Header, Packet};
 use crate::problems::Losses;
@@ -180,8 +180,8 @@ impl<F: Scalar> Net<'_, F> {
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
             let envelope = self.envelope(round, self.due(round).count() * hosted.len());
-            let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
-            failed |= flags & FAILED != 0;
+            let (has_failed, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
+            failed |= has_failed;
             if me == 0 {
                 rest = self.read_scalars(round, rank, rest, &mut losses)?;
             }

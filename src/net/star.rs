@@ -1,7 +1,7 @@
 //! Server and workers: packets go up by one gather; where every rank makes the server's step, their
 //! sums come down by one broadcast.
 
-use super::frame::{self, FAILED};
+use super::frame;
 use super::{Net, NetError, Phase, Round, overflow};
 use crate::compressors::{Coder, Compressor, Dense, NotFinite};
 use crate::packet::{DecodeError, Packet};
@@ -70,8 +70,8 @@ impl<F: Scalar> Net<'_, F> {
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
             let envelope = self.envelope(round, blocks * hosted.len());
-            let (flags, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
-            if flags & FAILED != 0 {
+            let (failed, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
+            if failed {
                 self.call_off(round)?;
                 return Err(NetError::Worker(String::from_utf8_lossy(rest).into_owned()));
             }

@@ -1,11 +1,12 @@
 //! Bilevel problems: one file (or folder) each.
 //!
 //! To add one: implement [`Problem`] and [`ProblemKind`], add it to [`registry`]. The contract tests
-//! (`tests/problems.rs`) then ask for an example and compare its directions with finite differences.
+//! (`tests/gradients.rs`) then ask for an example and compare its directions with finite differences.
 
 mod batches;
 mod hyper_cleaning;
 mod hyper_representation;
+mod level;
 mod quadratic;
 mod regularization_selection;
 mod softmax;

@@ -10,7 +10,7 @@
 //!
 //! h is the heterogeneity. Noise is a fresh linear term a draw, n_y'y in g_i and n_z'y + n_x'x in f_i,
 //! so that every entry of every direction gets N(0, noise^2) and the directions stay derivatives of
-//! the losses that are reported. The common draws come first and do not depend on the number of workers.
+//! the losses that are reported; grad_x G has none, as that of g_i does not depend on x. The common draws come first and do not depend on the number of workers.
 
 use std::ops::Range;
 
@@ -270,16 +270,19 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         }
         if self.noise > 0.0 {
             let mut rng = draw.key(Stream::Noise).rng();
-            let mut add = |direction: &mut [F], at: &[F], loss: &mut f64| {
+            // Drawn for all variables, so that a direction is the same whichever others are wanted.
+            let mut add = |block: Block, direction: &mut [F], at: &[F], loss: &mut f64| {
                 for (d, at) in direction.iter_mut().zip(at) {
                     let normal: f64 = StandardNormal.sample(&mut rng);
-                    *d += F::lit(self.noise * normal);
+                    if wanted.has(block) {
+                        *d += F::lit(self.noise * normal);
+                    }
                     *loss += self.noise * normal * at.wide();
                 }
             };
-            add(dx, x, &mut losses.upper);
-            add(dy, y, &mut losses.lower);
-            add(dz, y, &mut losses.upper);
+            add(Block::X, dx, x, &mut losses.upper);
+            add(Block::Y, dy, y, &mut losses.lower);
+            add(Block::Z, dz, y, &mut losses.upper);
         }
         losses
     }

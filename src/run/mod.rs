@@ -13,7 +13,7 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
 use crate::log::{Log, Progress, Row, Status, Summary, table};
-use crate::net::{Net, NetError, PHASES, Setting, Traffic, dense_bytes};
+use crate::net::{Net, NetError, PHASES, Setting, Traffic};
 use crate::scalar::Scalar;
 use crate::vars::{Vars, all_finite};
 use crate::workers::Workers;
@@ -62,6 +62,21 @@ struct Run<'r, F> {
 struct Observer {
     log: Log,
     progress: Progress,
+    /// Whether it was said that the lower level could not be solved.
+    said_unsolved: bool,
+}
+
+impl Observer {
+    /// Says once a run why metrics at the solution of the lower level are missing.
+    fn say_unsolved(&mut self, k: u64) {
+        if !std::mem::replace(&mut self.said_unsolved, true) {
+            self.progress.note(&format!(
+                "iteration {k}: the lower level cannot be solved, so the hypergradient and what else \
+                 needs its solution are NaN here: it is not strongly convex, or too badly conditioned; \
+                 stronger regularization of the lower level would help; said once a run"
+            ));
+        }
+    }
 }
 
 impl<'r, F: Scalar> Run<'r, F> {
@@ -92,8 +107,8 @@ impl<'r, F: Scalar> Run<'r, F> {
             _ => Ok(None),
         };
         let log = agreed(comm, log.map_err(Error::from))?;
-        let observer =
-            log.map(|log| Observer { log, progress: Progress::new(&plan.name, plan.iterations) });
+        let progress = || Progress::new(&plan.name, plan.iterations);
+        let observer = log.map(|log| Observer { log, progress: progress(), said_unsolved: false });
 
         let dims = problem.dims();
         let setting = Setting {
@@ -153,7 +168,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             true => Some(self.evaluate(k)?),
             false => None,
         };
-        if let Some(Observer { log, progress }) = &mut self.observer {
+        if let Some(Observer { log, progress, .. }) = &mut self.observer {
             log.row(Row {
                 iteration: k,
                 wall_time: self.start.elapsed().as_secs_f64(),
@@ -172,7 +187,7 @@ impl<'r, F: Scalar> Run<'r, F> {
     }
 
     fn evaluate(&mut self, k: u64) -> Result<Evaluation, Error> {
-        let Self { plan, net, workers, algorithm, shown, .. } = self;
+        let Self { plan, net, workers, algorithm, shown, observer, .. } = self;
         net.show(k, algorithm.iterate(), shown)?;
         if !all_finite(shown.as_slice()) {
             return Err(Error::Diverged { iteration: k });
@@ -180,8 +195,14 @@ impl<'r, F: Scalar> Run<'r, F> {
         let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
         if plan.evaluate.hypergradient_due(k, plan.iterations) {
             let problem = workers.problem();
-            let solved = evaluate::with_solution(net, problem, shown, plan.workers, evaluation)?;
-            evaluation = solved.ok_or(Error::LowerLevel { iteration: k })?;
+            match evaluate::with_solution(net, problem, shown, plan.workers, evaluation)? {
+                Some(solved) => evaluation = solved,
+                None => {
+                    if let Some(observer) = observer {
+                        observer.say_unsolved(k);
+                    }
+                }
+            }
             if !algorithms::registry().facts(&plan.algorithm).auxiliary {
                 evaluation.auxiliary_distance = f64::NAN;
             }
@@ -209,7 +230,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             ranks.iter().map(|values| std::array::from_fn(|phase| values[phase])).collect();
         let peak = ranks.iter().map(|values| values[2 * PHASES + 2] as u64).max();
         let summary = self.summary(seconds, peak.unwrap_or(0));
-        if let Some(Observer { mut log, progress }) = self.observer.take() {
+        if let Some(Observer { mut log, progress, .. }) = self.observer.take() {
             progress.finish();
             log.reports(&reports)?;
             log.finish(Status::Completed, "", &summary.json())?;
@@ -227,7 +248,7 @@ impl<'r, F: Scalar> Run<'r, F> {
         let iterate = self.algorithm.iterate();
         let traffic = self.net.traffic();
         let workers = self.plan.workers;
-        let dense = dense_bytes::<F>(iterate.dims(), &self.algorithm.rounds());
+        let dense = self.net.dense_upload(&self.algorithm.rounds());
         Summary {
             name: self.plan.name.clone(),
             iterations: self.done,

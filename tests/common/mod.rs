@@ -216,6 +216,29 @@ pub fn svmlight(classes: usize, sparse: bool) -> Value {
     json!({ "format": "svmlight", "train": path, "test_fraction": 0.1, "features": 9 })
 }
 
+/// Parameters of every registered problem.
+pub fn problem_examples() -> Vec<Value> {
+    let quadratic = |noise: f64| {
+        json!({ "kind": "quadratic", "dim_upper": 12, "dim_lower": 9, "heterogeneity": 0.7,
+            "noise": noise })
+    };
+    let mut examples = vec![quadratic(0.0), quadratic(0.3)];
+    for activation in ["tanh", "relu", "softplus"] {
+        for hidden in [json!([5]), json!([6, 4])] {
+            examples.push(json!({ "kind": "hyper-representation", "dataset": "mnist-small",
+                "hidden": hidden, "activation": activation, "batch_lower": 8, "batch_upper": 6 }));
+        }
+    }
+    examples[2]["sampler"] = json!("slice");
+    for sampler in ["uniform", "slice"] {
+        examples.push(json!({ "kind": "hyper-cleaning", "dataset": "mnist-small", "samples": 300,
+            "batch_lower": 12, "batch_upper": 6, "sampler": sampler, "l2": 0.05 }));
+    }
+    examples.extend(regularization_examples());
+    assert_all_kinds(problems::registry(), &examples);
+    examples
+}
+
 /// The selection of regularization on every kind of samples and with every kind of weights.
 pub fn regularization_examples() -> Vec<Value> {
     let on = |dataset: Value| {

@@ -21,6 +21,8 @@
 
 mod corruption;
 mod full;
+mod places;
+mod scored;
 
 use std::ops::Range;
 
@@ -35,10 +37,12 @@ use super::{
 };
 use crate::config::{Count, KeyError, Positive, Share};
 use crate::data::{Dataset, Label, Request, Rows, Sampler, Scale, Shard, Split, load};
-use crate::key::{Key, Stream, Support};
+use crate::key::{Stream, Support};
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 use crate::vars::{Block, Blocks, Dims, Layout, Vars, add_scaled, dot};
+use places::{BatchSupport, Places};
+use scored::{Batch, Scored};
 
 /// Samples that are scored at a time outside the loop.
 const CHUNK: usize = 512;
@@ -154,99 +158,11 @@ impl ProblemKind for HyperCleaning {
             first: hosted.start,
             corrupted: shifts.iter().map(|&shift| shift != 0).collect(),
             sample_bytes: loaded.bytes,
-            room: vec![],
             shards,
             places,
             features,
             classes,
         }))
-    }
-}
-
-/// Where each worker's samples stand in x.
-#[derive(Clone, Debug)]
-struct Places(Vec<usize>);
-
-impl Places {
-    /// For workers with so many samples each.
-    fn new(samples: impl Iterator<Item = usize>) -> Self {
-        let mut ends = vec![0];
-        ends.extend(samples.scan(0, |end, samples| {
-            *end += samples;
-            Some(*end)
-        }));
-        Self(ends)
-    }
-
-    fn of(&self, worker: usize) -> Range<usize> {
-        self.0[worker]..self.0[worker + 1]
-    }
-
-    fn all(&self) -> impl Iterator<Item = Range<usize>> {
-        self.0.windows(2).map(|ends| ends[0]..ends[1])
-    }
-
-    fn total(&self) -> usize {
-        self.0[self.0.len() - 1]
-    }
-}
-
-/// The entries of x that a mini-batch touches.
-struct BatchSupport {
-    places: Places,
-    batch: usize,
-    sampler: Sampler,
-}
-
-impl Support for BatchSupport {
-    fn positions(&self, key: Key, out: &mut Vec<u32>) {
-        let place = self.places.of(key.worker as usize);
-        out.clear();
-        out.resize(self.batch, 0);
-        self.sampler.indices(place.len(), Key { stream: Stream::BatchLower, ..key }, out);
-        out.iter_mut().for_each(|j| *j += place.start as u32);
-        out.sort_unstable();
-        out.dedup();
-    }
-
-    fn most(&self) -> usize {
-        self.batch
-    }
-}
-
-/// A mini-batch and what the scores of its samples come to.
-struct Scored<F> {
-    /// Positions in the worker's samples [rows].
-    indices: Vec<u32>,
-    labels: Vec<Label>,
-    /// A Y, then P, then R [rows x classes].
-    r: Vec<F>,
-    /// A Z, then dR [rows x classes].
-    s: Vec<F>,
-}
-
-impl<F: Scalar> Scored<F> {
-    fn new(rows: usize, classes: usize) -> Self {
-        let scores = vec![F::zero(); rows * classes];
-        Self { indices: vec![0; rows], labels: vec![0; rows], r: scores.clone(), s: scores }
-    }
-
-    /// Draws the batch; its rows are to be chosen from `split`'s features.
-    fn draw(&mut self, sampler: Sampler, split: &Split<F>, key: Key) {
-        sampler.indices(split.len(), key, &mut self.indices);
-        for (label, &i) in self.labels.iter_mut().zip(&self.indices) {
-            *label = split.labels[i as usize];
-        }
-    }
-
-    /// The rows, which are quicker to take where they follow one another.
-    fn rows(&self, sampler: Sampler) -> Rows<'_> {
-        match (sampler, &*self.indices) {
-            (Sampler::Slice, [first, ..]) => {
-                Rows::Slice(*first as usize..*first as usize + self.indices.len())
-            }
-            _ => Rows::Chosen(&self.indices),
-        }
     }
 }
 
@@ -266,8 +182,6 @@ struct Rank<F> {
     batch: [usize; 2],
     lower: Scored<F>,
     upper: Scored<F>,
-    /// For samples that must be copied.
-    room: Vec<F>,
 }
 
 fn sigmoid<F: Scalar>(v: F) -> F {
@@ -275,29 +189,34 @@ fn sigmoid<F: Scalar>(v: F) -> F {
 }
 
 impl<F: Scalar> Rank<F> {
-    /// Scores the lower-level batch at y and, if asked for, along z: R and S, both unscaled. Returns
-    /// the weighted mean cross-entropy.
-    fn score_lower(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>, wanted: Blocks) -> f64 {
-        let Self { lower, classes, .. } = self;
-        let place = self.places.of(draw.worker);
-        let x = &at.x()[place.clone()];
+    /// A worker's place in x, and its lower-level batch scored at y and, if given, along z.
+    fn lower_batch(
+        &mut self,
+        draw: Draw,
+        y: &[F],
+        z: Option<&[F]>,
+    ) -> (Range<usize>, Batch<'_, F>) {
         let split = &self.shards[draw.worker - self.first].lower;
-        lower.draw(self.sampler, split, draw.key(Stream::BatchLower));
-        let (dx, dy, dz) = out.split_mut();
+        let drawn = (self.sampler, draw.key(Stream::BatchLower));
+        (self.places.of(draw.worker), self.lower.draw(split, drawn, y, z))
+    }
+
+    /// Writes what the lower-level batch says of the directions that are wanted; returns the weighted
+    /// mean cross-entropy.
+    fn add_lower(&mut self, draw: Draw, at: &Vars<F>, out: &mut Vars<F>, wanted: Blocks) -> f64 {
+        let (classes, l2) = (self.classes, self.l2);
         let (needs_x, needs_z) = (wanted.has(Block::X), wanted.has(Block::Z));
-        let (mut r, mut s) = (std::mem::take(&mut lower.r), std::mem::take(&mut lower.s));
-        let chosen = split.features.choose(lower.rows(self.sampler), &mut self.room);
-        chosen.scores_into(at.y(), *classes, &mut r);
-        if needs_x || needs_z {
-            chosen.scores_into(at.z(), *classes, &mut s);
-        }
+        let (place, batch) = self.lower_batch(draw, at.y(), (needs_x || needs_z).then(|| at.z()));
+        let Batch { samples, indices, labels, r, s } = batch;
+        let x = &at.x()[place.clone()];
+        let (dx, dy, dz) = out.split_mut();
         if needs_x {
             dx.fill(F::zero());
         }
-        let share = F::lit(1.0 / lower.indices.len() as f64);
+        let share = F::lit(1.0 / indices.len() as f64);
         let mut loss = 0.0;
-        let rows = r.chunks_exact_mut(*classes).zip(s.chunks_exact_mut(*classes));
-        for ((r, s), (&i, &label)) in rows.zip(lower.indices.iter().zip(&lower.labels)) {
+        let rows = r.chunks_exact_mut(classes).zip(s.chunks_exact_mut(classes));
+        for ((r, s), (&i, &label)) in rows.zip(indices.iter().zip(labels)) {
             let weight = sigmoid(x[i as usize]);
             let score = r[usize::from(label)];
             loss += (weight * (softmax(r) - score)).wide();
@@ -312,38 +231,32 @@ impl<F: Scalar> Rank<F> {
             r.iter_mut().chain(s).for_each(|v| *v *= share * weight);
         }
         if wanted.has(Block::Y) {
-            scaled(at.y(), self.l2, dy);
-            chosen.add_transposed(&r, *classes, dy);
+            scaled(at.y(), l2, dy);
+            samples.add_transposed(r, classes, dy);
         }
         if needs_z {
-            scaled(at.z(), self.l2, dz);
-            chosen.add_transposed(&s, *classes, dz);
+            scaled(at.z(), l2, dz);
+            samples.add_transposed(s, classes, dz);
         }
-        (lower.r, lower.s) = (r, s);
-        loss / lower.indices.len() as f64
+        loss / indices.len() as f64
     }
 
-    /// Adds grad_y F on the upper-level batch to `dz`, if asked for; returns the mean cross-entropy.
-    fn score_upper(&mut self, draw: Draw, at: &Vars<F>, dz: Option<&mut [F]>) -> f64 {
-        let Self { upper, classes, .. } = self;
-        let split = &self.shards[draw.worker - self.first].upper;
-        upper.draw(self.sampler, split, draw.key(Stream::BatchUpper));
-        let mut r = std::mem::take(&mut upper.r);
-        let chosen = split.features.choose(upper.rows(self.sampler), &mut self.room);
-        chosen.scores_into(at.y(), *classes, &mut r);
-        let share = F::lit(1.0 / upper.labels.len() as f64);
+    /// Adds grad_y F on the upper-level batch to `dz`; returns the mean cross-entropy.
+    fn add_upper(&mut self, draw: Draw, y: &[F], dz: &mut [F]) -> f64 {
+        let Self { upper, classes, shards, sampler, .. } = self;
+        let split = &shards[draw.worker - self.first].upper;
+        let batch = upper.draw(split, (*sampler, draw.key(Stream::BatchUpper)), y, None);
+        let Batch { samples, labels, r, .. } = batch;
+        let share = F::lit(1.0 / labels.len() as f64);
         let mut loss = 0.0;
-        for (r, &label) in r.chunks_exact_mut(*classes).zip(&upper.labels) {
+        for (r, &label) in r.chunks_exact_mut(*classes).zip(labels) {
             let score = r[usize::from(label)];
             loss += (softmax(r) - score).wide();
             residual(r, label);
             r.iter_mut().for_each(|v| *v *= share);
         }
-        if let Some(dz) = dz {
-            chosen.add_transposed(&r, *classes, dz);
-        }
-        upper.r = r;
-        loss / upper.labels.len() as f64
+        samples.add_transposed(r, *classes, dz);
+        loss / labels.len() as f64
     }
 
     /// Calls `see(sample, loss, correct)` for each sample of a split of a hosted worker.
@@ -395,37 +308,29 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         at: &Vars<F>,
         out: &mut Vars<F>,
     ) -> Losses {
-        let lower = self.score_lower(draw, at, out, wanted);
+        let lower = self.add_lower(draw, at, out, wanted);
         let lower = lower + 0.5 * self.l2.wide() * dot(at.y(), at.y());
-        let upper = match wanted.has(Block::X) || wanted.has(Block::Z) {
-            true => {
-                let dz = wanted.has(Block::Z).then(|| out.block_mut(Block::Z));
-                self.score_upper(draw, at, dz)
-            }
+        // F does not depend on x.
+        let upper = match wanted.has(Block::Z) {
+            true => self.add_upper(draw, at.y(), out.block_mut(Block::Z)),
             false => f64::NAN,
         };
         Losses { upper, lower }
     }
 
     fn lower_gradient_x(&mut self, draw: Draw, at: &Vars<F>, out: &mut [F]) {
-        let Self { lower, classes, .. } = self;
-        let place = self.places.of(draw.worker);
+        let classes = self.classes;
+        let (place, Batch { indices, labels, r, .. }) = self.lower_batch(draw, at.y(), None);
         let x = &at.x()[place.clone()];
-        let split = &self.shards[draw.worker - self.first].lower;
-        lower.draw(self.sampler, split, draw.key(Stream::BatchLower));
-        let mut r = std::mem::take(&mut lower.r);
-        let chosen = split.features.choose(lower.rows(self.sampler), &mut self.room);
-        chosen.scores_into(at.y(), *classes, &mut r);
         out.fill(F::zero());
-        let share = F::lit(1.0 / lower.indices.len() as f64);
-        let rows = r.chunks_exact_mut(*classes).zip(lower.indices.iter().zip(&lower.labels));
+        let share = F::lit(1.0 / indices.len() as f64);
+        let rows = r.chunks_exact_mut(classes).zip(indices.iter().zip(labels));
         for (r, (&i, &label)) in rows {
             let weight = sigmoid(x[i as usize]);
             let score = r[usize::from(label)];
             out[place.start + i as usize] +=
                 share * weight * (F::one() - weight) * (softmax(r) - score);
         }
-        lower.r = r;
     }
 
     fn upper_support(&self) -> Option<Box<dyn Support>> {

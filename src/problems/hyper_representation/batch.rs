@@ -1,12 +1,12 @@
 //! What one iteration of one worker is computed in.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::backbone::{Backbone, Buffers};
 use super::head::Head;
 use crate::data::{Label, Sampler, Shard};
 use crate::key::Stream;
-use crate::problems::Draw;
+use crate::problems::{Draw, Losses, softmax};
 use crate::scalar::Scalar;
 
 /// Room for one iteration of one worker: training rows first, then validation rows.
@@ -80,4 +80,36 @@ impl<'a, F: Scalar> Input<'a, F> {
             Self::Together(parts) => parts,
         }
     }
+}
+
+/// Turns the scores [rows x 2 classes] of a batch, whose first `lower` rows are training samples,
+/// into M; returns the mean cross-entropies.
+pub fn scores_to_m<F: Scalar>(
+    mut m: ArrayViewMut2<'_, F>,
+    labels: &[Label],
+    lower: usize,
+) -> Losses {
+    let upper = labels.len() - lower;
+    let classes = m.ncols() / 2;
+    let (mut lower_loss, mut upper_loss) = (0.0, 0.0);
+    let lower_scale = F::lit(1.0 / lower as f64);
+    let upper_scale = F::lit(1.0 / upper as f64);
+    for (i, (row, &label)) in m.rows_mut().into_iter().zip(labels).enumerate() {
+        let row = row.into_slice().expect("rows are contiguous");
+        let (y_part, z_part) = row.split_at_mut(classes);
+        let score = y_part[usize::from(label)];
+        let loss = (softmax::softmax(y_part) - score).wide();
+        if i < lower {
+            lower_loss += loss;
+            softmax::softmax_derivative(y_part, z_part);
+            softmax::residual(y_part, label);
+            row.iter_mut().for_each(|v| *v *= lower_scale);
+        } else {
+            upper_loss += loss;
+            softmax::residual(y_part, label);
+            z_part.iter_mut().zip(&*y_part).for_each(|(z, &y)| *z = y * upper_scale);
+            y_part.fill(F::zero());
+        }
+    }
+    Losses { upper: upper_loss / upper as f64, lower: lower_loss / lower as f64 }
 }

@@ -194,9 +194,9 @@ impl<F: Scalar> Problem<F> for Rank<F> {
             let loss = self.add(Stream::BatchLower, draw, [at.y(), at.z()], gradient, second);
             losses.lower = loss + 0.5 * dot(&self.weighed, at.y());
         }
-        if x || z {
-            let gradient = z.then_some(&mut *dz);
-            losses.upper = self.add(Stream::BatchUpper, draw, [at.y(); 2], gradient, None);
+        if z {
+            // F does not depend on x.
+            losses.upper = self.add(Stream::BatchUpper, draw, [at.y(); 2], Some(dz), None);
         }
         losses
     }
