@@ -232,7 +232,7 @@ pub fn problem_examples() -> Vec<Value> {
     examples[2]["sampler"] = json!("slice");
     for sampler in ["uniform", "slice"] {
         examples.push(json!({ "kind": "hyper-cleaning", "dataset": "mnist-small", "samples": 300,
-            "batch_lower": 12, "batch_upper": 6, "sampler": sampler, "l2": 0.05 }));
+            "batch_lower": 8, "batch_upper": 6, "sampler": sampler, "l2": 0.05 }));
     }
     examples.extend(regularization_examples());
     assert_all_kinds(problems::registry(), &examples);
