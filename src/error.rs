@@ -66,7 +66,7 @@ impl From<CommError> for Error {
 
 impl Error {
     /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal,
-    /// 75 stopped early; of a sweep that of its first member that failed.
+    /// 75 stopped early; of a sweep that of its first member that failed other than by 4, else 4.
     pub fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::TooManyRanks { .. } => 2,

@@ -28,6 +28,11 @@ pub fn hdf5_version() -> String {
     format!("HDF5 {major}.{minor}.{patch}")
 }
 
+/// Version of this package.
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// Commit that the program was built from, with a `+` if files were changed; `unknown` without git.
 pub fn git_commit() -> &'static str {
     env!("SOBAYA_GIT_COMMIT")
@@ -77,7 +82,7 @@ pub fn provenance(ranks: usize) -> Value {
     let env = |name: &str| std::env::var(name).ok();
     json!({
         "program": "sobaya",
-        "program_version": env!("CARGO_PKG_VERSION"),
+        "program_version": version(),
         "git_commit": git_commit(),
         "created": humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
         "command_line": std::env::args().collect::<Vec<_>>(),
@@ -96,7 +101,7 @@ pub fn provenance(ranks: usize) -> Value {
 pub fn long_version() -> String {
     format!(
         "{} (git {})\n{}\n{}\n{} for LAPACK\nproducts by {}",
-        env!("CARGO_PKG_VERSION"),
+        version(),
         git_commit(),
         crate::comm::mpi::library_version(),
         hdf5_version(),

@@ -30,7 +30,7 @@ const ROOMS: [(&str, &str); 24] = [
     ),
     ("scalar", "registry"),
     ("simd", ""),
-    ("sweep", "config log system"),
+    ("sweep", "config data log system"),
     ("system", "comm product"),
     ("vars", "scalar simd"),
     ("workers", "problems scalar vars"),

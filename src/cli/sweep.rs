@@ -15,12 +15,15 @@ pub struct Arguments {
     /// Run so many members at a time on this machine [default: 1].
     #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with = "slurm")]
     local: Option<usize>,
-    /// Have the members run by a Slurm job array.
+    /// Have the members run by Slurm job arrays of at most 1000 tasks.
     #[arg(long, conflicts_with = "member")]
     slurm: bool,
     /// Run one member, by its place (from 0) or hash.
     #[arg(long, value_name = "PLACE|HASH", conflicts_with = "local")]
     member: Option<String>,
+    /// Run those again, too, that diverged, or that another program or data folder finished.
+    #[arg(long)]
+    redo: bool,
     /// Folder of the sweep [default: sweeps/NAME].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -31,7 +34,7 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Default, clap::ValueEnum)]
 enum Action {
-    /// Run every member that is not finished.
+    /// Run every member that has not ended: it is not finished and has not diverged.
     #[default]
     Run,
     /// Print how far each member is.
@@ -41,7 +44,7 @@ enum Action {
 }
 
 pub fn main(arguments: Arguments) -> Result<(), Error> {
-    let sweep = Sweep::open(&arguments.sweep, arguments.out, arguments.data)?;
+    let sweep = Sweep::open(&arguments.sweep, arguments.out, arguments.data, arguments.redo)?;
     match (arguments.action, arguments.member) {
         (Action::Status, _) => super::print(&sweep.status()?),
         (Action::Collect, _) => {

@@ -21,6 +21,11 @@ impl Folder {
         Self(given.or_else(|| from_env().map(PathBuf::from)).unwrap_or_else(|| "data".into()))
     }
 
+    /// Where it is, as given.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// What a text file in a format of one's own (plain, .gz or .xz) holds: `parse` reads all of it, and
     /// its error is given the file's name. The path is one from the folder, or absolute.
     pub fn read<T>(

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::SweepError;
 use super::lock::Lock;
 
 /// Signals that ask for an end so far.
@@ -62,12 +63,12 @@ pub struct Job {
 impl Child {
     /// Starts a child. It keeps the lock for as long as it lives, and is told to end (TERM) when this
     /// process has ended in whatever way. To be called from a thread that lives as long as the process.
-    pub fn start(job: &Job, lock: &Lock) -> io::Result<Self> {
+    pub fn start(job: &Job, lock: &Lock) -> Result<Self, SweepError> {
         let session = session_folder(&job.folder)?;
         let mut command = Command::new(&job.words[0]);
         command.args(&job.words[1..]).stdin(Stdio::null()).process_group(0);
-        command.stdout(fs::File::create(job.folder.join("stdout"))?);
-        command.stderr(fs::File::create(job.folder.join("stderr"))?);
+        command.stdout(new_file(job.folder.join("stdout"))?);
+        command.stderr(new_file(job.folder.join("stderr"))?);
         environment(&mut command, &session, job.crowded);
         let (parent, kept) = (std::process::id() as libc::pid_t, lock.descriptor());
         // SAFETY: what runs between fork and exec calls three async-signal-safe functions with numbers.
@@ -84,8 +85,14 @@ impl Child {
                 }
             });
         }
-        let process = command.spawn().inspect_err(|_| remove(&session))?;
-        Ok(Self { process, session })
+        match command.spawn() {
+            Ok(process) => Ok(Self { process, session }),
+            Err(source) => {
+                remove(&session);
+                let program = job.words[0].to_string_lossy().into_owned();
+                Err(SweepError::Launcher { program, source })
+            }
+        }
     }
 
     /// Its exit code if it has ended; of a signal 128 and more, as shells count.
@@ -122,11 +129,18 @@ fn session_of(folder: &Path) -> io::Result<PathBuf> {
     Ok(std::env::temp_dir().join(format!("sobaya-{hash:016x}")))
 }
 
-fn session_folder(folder: &Path) -> io::Result<PathBuf> {
-    let session = session_of(folder)?;
+fn session_folder(folder: &Path) -> Result<PathBuf, SweepError> {
+    let session =
+        session_of(folder).map_err(|source| SweepError::Io { path: folder.to_owned(), source })?;
     remove(&session);
-    fs::create_dir(&session)?;
-    Ok(session)
+    match fs::create_dir(&session) {
+        Ok(()) => Ok(session),
+        Err(source) => Err(SweepError::Io { path: session, source }),
+    }
+}
+
+fn new_file(path: PathBuf) -> Result<fs::File, SweepError> {
+    fs::File::create(&path).map_err(|source| SweepError::Io { path, source })
 }
 
 /// Removes what a sweep that was killed has left of the session of a run that came to its end.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Sweep, SweepError};
 use crate::log;
@@ -12,7 +12,7 @@ const LEFT_OUT: [&str; 2] = ["name", "status"];
 
 impl Sweep {
     /// Writes `collected.h5`, a group for each finished member, and `summary.csv`, a row for each: hash,
-    /// settings, and the figures of its summary.json. Returns how many members are in them.
+    /// settings, the figures of its summary.json, and the program that made it. Returns how many members are in them.
     pub fn collect(&self) -> Result<usize, SweepError> {
         let finished = self.finished()?;
         log::create_folder(&self.folder)?;
@@ -24,10 +24,11 @@ impl Sweep {
         let settings: BTreeSet<&String> =
             self.members.iter().flat_map(|member| member.settings.keys()).collect();
         let rows: Vec<Row> = (finished.iter())
-            .map(|(member, _, summary)| Row {
-                hash: &member.hash,
-                settings: &member.settings,
-                figures: flattened(summary),
+            .map(|(member, folder, summary)| {
+                let mut figures = flattened(summary);
+                let program = folder.origin().map(|origin| origin.program());
+                figures.insert("program".into(), json!(program));
+                Row { hash: &member.hash, settings: &member.settings, figures }
             })
             .collect();
         let table = csv(&settings, &rows);
@@ -96,8 +97,6 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,5 +1,5 @@
-//! A member's folder: the run's own files, `member.json` (its config), `stdout`, `stderr`,
-//! `failure.json` if its last attempt failed, and `member.lock`.
+//! A member's folder: the run's own files, `member.json` (its config), `origin.json` (the program that runs
+//! it), `stdout`, `stderr`, `failure.json` if its last attempt failed, and `member.lock`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::lock::Lock;
+use super::origin::Origin;
 use super::{Member, SweepError};
 use crate::log;
 
@@ -18,7 +19,9 @@ const LAST_LINES: usize = 5;
 pub enum State {
     /// Its run is completed; summary.json.
     Finished(Value),
-    /// Its last attempt failed.
+    /// Its iterates left the finite numbers, as they would again.
+    Diverged(Failure),
+    /// Its last attempt failed otherwise.
     Failed(Failure),
     /// A process runs it.
     Running,
@@ -35,6 +38,22 @@ pub struct Failure {
     pub code: u8,
     /// The program's messages on stderr, or else the last lines there.
     pub said: String,
+}
+
+impl Failure {
+    /// Exit code of a run whose numbers went wrong. As runs are deterministic, another one ends alike.
+    pub const DIVERGED: u8 = 4;
+
+    /// Whether it is the run's outcome rather than a mishap.
+    pub fn is_divergence(&self) -> bool {
+        self.code == Self::DIVERGED
+    }
+}
+
+impl From<&SweepError> for Failure {
+    fn from(error: &SweepError) -> Self {
+        Self { code: error.code(), said: error.to_string() }
+    }
 }
 
 /// A member's folder.
@@ -72,36 +91,59 @@ impl MemberFolder {
         if Lock::is_held(&self.lock()) {
             return State::Running;
         }
-        let failure = self.json("failure.json").and_then(|failure| {
-            let code = failure["code"].as_u64().and_then(|code| u8::try_from(code).ok())?;
-            Some(Failure { code, said: failure["stderr"].as_str()?.to_owned() })
-        });
-        failure.map_or(State::Waiting, State::Failed)
+        match self.kept_failure() {
+            None => State::Waiting,
+            Some(failure) if failure.is_divergence() && self.was_prepared(member) => {
+                State::Diverged(failure)
+            }
+            Some(failure) => State::Failed(failure),
+        }
+    }
+
+    fn kept_failure(&self) -> Option<Failure> {
+        let failure = self.json("failure.json")?;
+        let code = failure["code"].as_u64().and_then(|code| u8::try_from(code).ok())?;
+        Some(Failure { code, said: failure["stderr"].as_str()?.to_owned() })
+    }
+
+    /// Whether the last attempt had this member's config.
+    fn was_prepared(&self, member: &Member) -> bool {
+        self.json("member.json").as_ref() == Some(&member.plan.resolved)
+    }
+
+    /// The program and data folder of the last attempt; `None` if they are not known.
+    pub fn origin(&self) -> Option<Origin> {
+        serde_json::from_value(self.json("origin.json")?).ok()
     }
 
     /// Makes the folder ready for a run: takes out what an earlier attempt has left and writes the
-    /// config; its path.
-    pub fn prepare(&self, member: &Member) -> Result<PathBuf, SweepError> {
+    /// config, whose path is returned, and who runs it.
+    pub fn prepare(&self, member: &Member, origin: &Origin) -> Result<PathBuf, SweepError> {
         log::discard(&self.0)?;
         let failure = self.0.join("failure.json");
         if failure.exists() {
             fs::remove_file(&failure).map_err(|source| SweepError::Io { path: failure, source })?;
         }
+        log::replace(&self.0.join("origin.json"), format!("{:#}\n", json!(origin)).as_bytes())?;
         let config = self.0.join("member.json");
         log::replace(&config, format!("{:#}\n", member.plan.resolved).as_bytes())?;
         Ok(config)
     }
 
-    /// Keeps what is known of an attempt that ended with this code, but not with a completed run.
-    pub fn fail(&self, code: i32) -> Result<Failure, SweepError> {
+    /// What is known of an attempt that ended with this code, but not with a completed run.
+    pub fn failure(&self, code: i32) -> Failure {
         let stderr = fs::read(self.stderr()).unwrap_or_default();
         let stderr = String::from_utf8_lossy(&stderr);
         let said = what_was_said(&stderr).join("\n");
         // A launcher that ends well without a run has not done what it was to do.
         let code = u8::try_from(code).ok().filter(|&code| code != 0).unwrap_or(70);
-        let json = json!({ "code": code, "stderr": said });
-        log::replace(&self.0.join("failure.json"), format!("{json:#}\n").as_bytes())?;
-        Ok(Failure { code, said })
+        Failure { code, said }
+    }
+
+    /// Keeps it for later calls.
+    pub fn keep(&self, failure: &Failure) -> Result<(), SweepError> {
+        let json = json!({ "code": failure.code, "stderr": failure.said });
+        Ok(log::replace(&self.0.join("failure.json"), format!("{json:#}\n").as_bytes())?)
     }
 
     /// Where its stderr goes.

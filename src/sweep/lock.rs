@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::SweepError;
 
-/// What remains of a run whose sweep was killed ends within this time.
+/// What remains of a run whose sweep was killed ends within this time, and gives its locks back.
 pub const LINGER: Duration = Duration::from_secs(15);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);

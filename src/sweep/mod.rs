@@ -1,12 +1,13 @@
 //! Sweeps: many runs from one file, each in a folder that is named by its config's hash.
 //!
-//! `file.rs` reads the sweep file, `plan.rs` makes its members, `folder.rs` says how far one is, `runner.rs`
-//! runs those that are not finished as children (`child.rs`), `slurm.rs` has them run by a job array,
-//! `status.rs` and `collect.rs` say what came out.
+//! `file.rs` reads the sweep file, `plan.rs` makes its members, `folder.rs` says how far one is and
+//! `origin.rs` what made it, `standing.rs` tells those that are to be run from those that are kept, `runner.rs`
+//! runs them as children (`child.rs`), `slurm.rs` has them run by job arrays, `status.rs` and `collect.rs` say
+//! what came out.
 //!
 //! ```text
 //! DIR/sweep.json      name and members: hash, settings, config      DIR/lock   held while it runs
-//! DIR/HASH/           a member's run, with member.json, stdout, stderr, failure.json, member.lock
+//! DIR/HASH/           a member's run, with member.json, origin.json, stdout, stderr, failure.json, member.lock
 //! DIR/collected.h5    a group for each finished member              DIR/summary.csv   a row for each
 //! ```
 
@@ -15,9 +16,11 @@ mod collect;
 mod file;
 mod folder;
 mod lock;
+mod origin;
 mod plan;
 mod runner;
 mod slurm;
+mod standing;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -26,10 +29,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::{ConfigError, KeyError};
+use crate::data::Folder;
 use crate::log::{self, LogError};
 use folder::{MemberFolder, State};
 use lock::{Lock, Sharing};
+use origin::Origin;
 use runner::Runner;
+use standing::judged;
 
 pub use file::SweepFile;
 pub use plan::{Member, members};
@@ -63,12 +69,12 @@ pub enum SweepError {
     #[error("cannot start {program}: {source}; set `launcher` in the sweep file, [] for none")]
     Launcher { program: String, source: std::io::Error },
     #[error(
-        "cannot start sbatch: {source}; the job array is written to {}: give it to sbatch where Slurm is",
-        script.display()
+        "cannot start sbatch: {source}; written for it: {}: give that to sbatch where Slurm is",
+        listed(scripts)
     )]
-    NoSbatch { script: PathBuf, source: std::io::Error },
-    #[error("sbatch refused {}: {said}", script.display())]
-    Refused { script: PathBuf, said: String },
+    NoSbatch { scripts: Vec<PathBuf>, source: std::io::Error },
+    #[error("sbatch refused {}: {said}{}", listed(&scripts[..1]), rest(*before, &scripts[1..]))]
+    Refused { scripts: Vec<PathBuf>, before: usize, said: String },
     #[error("{} is in use by {holder}; wait for it, or end it", folder.display())]
     Taken { folder: PathBuf, holder: String },
     #[error("{} holds the sweep {found:?}; give another --out", folder.display())]
@@ -79,14 +85,40 @@ pub enum SweepError {
     Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("{failed} of {total} members failed; the next call tries them again")]
-    Failed { failed: usize, total: usize, code: u8 },
+    #[error("{}", failures(*failed, *diverged, *total))]
+    Failed { failed: usize, diverged: usize, total: usize, code: u8 },
     #[error("stopped when {finished} of {total} members were finished; the same command goes on")]
     Stopped { finished: usize, total: usize },
 }
 
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What became of the job arrays before and after the one that was refused.
+fn rest(before: usize, after: &[PathBuf]) -> String {
+    let mut out = String::new();
+    if before > 0 {
+        out += &format!("; the {before} before it were taken");
+    }
+    if !after.is_empty() {
+        out += &format!("; not submitted either: {}", listed(after));
+    }
+    out
+}
+
+fn failures(failed: usize, diverged: usize, total: usize) -> String {
+    let failed =
+        (failed, format!("{failed} of {total} members failed, which the next call tries again"));
+    let diverged =
+        (diverged, format!("{diverged} of {total} members diverged, which --redo runs again"));
+    let parts = [failed, diverged].into_iter().filter(|(count, _)| *count > 0);
+    parts.map(|(_, words)| words).collect::<Vec<_>>().join("; ")
+}
+
 impl SweepError {
-    /// Exit code: that of the first member that failed, 75 for a sweep that was stopped.
+    /// Exit code: that of the first member that failed other than by divergence, 4 if all of them
+    /// diverged, 75 for a sweep that was stopped.
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed { code, .. } => *code,
@@ -109,20 +141,26 @@ pub struct Sweep {
     members: Vec<Member>,
     folder: PathBuf,
     data: Option<PathBuf>,
+    /// What the runs of this call are made by.
+    origin: Origin,
+    redo: bool,
 }
 
 impl Sweep {
     /// Reads and plans a sweep; nothing is written. The folder is sweeps/NAME if none is given; `data` is
-    /// handed to the runs.
+    /// handed to the runs. With `redo` members are run again that have diverged, or that were finished by
+    /// another program or with another data folder.
     pub fn open(
         path: &Path,
         folder: Option<PathBuf>,
         data: Option<PathBuf>,
+        redo: bool,
     ) -> Result<Self, SweepError> {
         let file = SweepFile::read(path)?;
         let members = members(&file)?;
         let folder = folder.unwrap_or_else(|| Path::new("sweeps").join(&file.name));
-        Ok(Self { path: path.to_owned(), file, members, folder, data })
+        let origin = Origin::here(&Folder::find(data.clone()))?;
+        Ok(Self { path: path.to_owned(), file, members, folder, data, origin, redo })
     }
 
     /// Number of members.
@@ -131,18 +169,18 @@ impl Sweep {
         self.members.len()
     }
 
-    /// Runs every member that is not finished, `limit` at a time. Returns how many were finished before.
+    /// Runs every member that has not ended, `limit` at a time. Returns how many were finished before.
     pub fn run(&self, limit: usize) -> Result<usize, SweepError> {
         let _lock = self.claim()?;
         child::hear_signals();
-        let unfinished = self.unfinished()?;
-        let finished = self.members.len() - unfinished.len();
+        let mut standing = self.standing()?;
         self.clear_sessions();
-        Runner::new(self, unfinished, limit).run()?;
-        Ok(finished)
+        standing.diverged.extend(Runner::new(self, standing.due, limit).run()?);
+        judged(&standing.diverged, self.members.len())?;
+        Ok(standing.finished)
     }
 
-    /// Runs one member, by its place or hash, if it is not finished: a task of a job array, which others
+    /// Runs one member, by its place or hash, if it has not ended: a task of a job array, which others
     /// may run beside.
     pub fn run_member(&self, given: &str) -> Result<(), SweepError> {
         let member = self.members.iter().find(|member| member.hash == given);
@@ -151,10 +189,14 @@ impl Sweep {
         let member = member.ok_or_else(|| SweepError::NoMember { given: given.to_owned() })?;
         let _lock = self.lock(Sharing::WithTasks, lock::LINGER)?;
         child::hear_signals();
-        if let State::Finished(_) = self.state(member)? {
-            return Ok(());
-        }
-        Runner::new(self, vec![member], 1).run()
+        let failures = match self.state(member)? {
+            state if self.is_due(&MemberFolder::new(&self.folder, member), &state) => {
+                Runner::new(self, vec![member], 1).run()?
+            }
+            State::Diverged(failure) => vec![failure],
+            _ => vec![],
+        };
+        judged(&failures, 1)
     }
 
     /// Takes away what an earlier call that was killed has left of members that were finished then; the
@@ -202,16 +244,6 @@ impl Sweep {
             State::Foreign => Err(SweepError::Foreign { folder: folder.path().to_owned() }),
             state => Ok(state),
         }
-    }
-
-    fn unfinished(&self) -> Result<Vec<&Member>, SweepError> {
-        let mut unfinished = vec![];
-        for member in &self.members {
-            if !matches!(self.state(member)?, State::Finished(_)) {
-                unfinished.push(member);
-            }
-        }
-        Ok(unfinished)
     }
 
     /// Each finished member with its folder and summary.

@@ -1,5 +1,6 @@
-//! Runs the members that are not finished, so many at a time.
+//! Runs the members that are due, so many at a time.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,16 +26,34 @@ struct Running<'a> {
     start: Instant,
 }
 
-/// The members that were not finished, and how far they are.
+/// A member that is still to be started.
+struct Waiting<'a> {
+    member: &'a Member,
+    /// Since when another process was seen to hold it.
+    busy: Option<Instant>,
+}
+
+/// What came of an attempt to start a member.
+enum Started<'a> {
+    Runs(Running<'a>),
+    /// Another process has finished it meanwhile.
+    Finished,
+    /// Another process holds it.
+    Busy,
+}
+
+/// The members that are due, and how far they are.
 pub struct Runner<'a> {
     sweep: &'a Sweep,
     /// Members at a time.
     limit: usize,
-    waiting: std::vec::IntoIter<&'a Member>,
+    waiting: VecDeque<Waiting<'a>>,
     running: Vec<Running<'a>>,
     total: usize,
     finished: usize,
     failures: Vec<Failure>,
+    /// Why none can be started.
+    hopeless: Option<SweepError>,
     start: Instant,
 }
 
@@ -45,65 +64,78 @@ impl<'a> Runner<'a> {
             sweep,
             limit: limit.min(members.len()),
             total: members.len(),
-            waiting: members.into_iter(),
+            waiting: members.into_iter().map(|member| Waiting { member, busy: None }).collect(),
             running: vec![],
             finished: 0,
             failures: vec![],
+            hopeless: None,
             start: Instant::now(),
         }
     }
 
-    /// Runs them all. A member that fails is named and the others go on; at the end the first failure is
-    /// the result. A signal ends the children, and with them this.
-    pub fn run(mut self) -> Result<(), SweepError> {
-        loop {
+    /// Runs them all. A member that fails is named and the others go on; how they failed is the result. A
+    /// signal ends the children, and with them this.
+    pub fn run(mut self) -> Result<Vec<Failure>, SweepError> {
+        while !(self.waiting.is_empty() && self.running.is_empty()) {
             if asked_to_stop() > 0 {
                 return Err(self.stop());
             }
-            if self.running.len() < self.limit
-                && let Some(member) = self.waiting.next()
-            {
-                match self.start(member)? {
-                    Some(running) => self.running.push(running),
-                    None => self.finished += 1,
-                }
-                continue;
-            }
-            if self.running.is_empty() {
-                break;
-            }
-            if !self.reap()? {
+            let started = self.running.len() < self.limit && self.start_next();
+            if !self.reap() && !started {
                 std::thread::sleep(PAUSE);
             }
         }
-        match self.failures.first() {
-            None => Ok(()),
-            Some(first) => Err(SweepError::Failed {
-                failed: self.failures.len(),
-                total: self.total,
-                code: first.code,
-            }),
+        match self.hopeless {
+            None => Ok(self.failures),
+            Some(error) => Err(error),
         }
     }
 
-    fn start(&self, member: &'a Member) -> Result<Option<Running<'a>>, SweepError> {
+    /// Tries to start the next member, once; whether fewer are waiting then.
+    fn start_next(&mut self) -> bool {
+        let Some(next) = self.waiting.pop_front() else { return false };
+        match self.start(next.member) {
+            Ok(Started::Runs(running)) => self.running.push(running),
+            Ok(Started::Finished) => self.finished += 1,
+            Ok(Started::Busy) => return self.postpone(next),
+            // The others have the same launcher. What runs comes to its end.
+            Err(error @ SweepError::Launcher { .. }) => {
+                self.waiting.clear();
+                self.hopeless = Some(error);
+            }
+            Err(error) => self.fail(next.member, Failure::from(&error), ""),
+        }
+        true
+    }
+
+    /// Another process holds the member: it is tried again after the others, until what a killed sweep has
+    /// left must be gone. Whether that is so.
+    fn postpone(&mut self, next: Waiting<'a>) -> bool {
+        let since = next.busy.unwrap_or_else(Instant::now);
+        if since.elapsed() < LINGER {
+            self.waiting.push_back(Waiting { busy: Some(since), ..next });
+            return false;
+        }
+        let folder = MemberFolder::new(&self.sweep.folder, next.member);
+        let holder = Lock::holder(&folder.lock());
+        let taken = SweepError::Taken { folder: folder.path().to_owned(), holder };
+        self.fail(next.member, Failure::from(&taken), "");
+        true
+    }
+
+    fn start(&self, member: &'a Member) -> Result<Started<'a>, SweepError> {
         let folder = MemberFolder::new(&self.sweep.folder, member);
         crate::log::create_folder(folder.path())?;
-        let Some(lock) = Lock::take(&folder.lock(), Sharing::Alone, LINGER)? else {
-            let holder = Lock::holder(&folder.lock());
-            return Err(SweepError::Taken { folder: folder.path().to_owned(), holder });
+        let Some(lock) = Lock::take(&folder.lock(), Sharing::Alone, Duration::ZERO)? else {
+            return Ok(Started::Busy);
         };
         // A task of a job array may have finished it meanwhile.
-        if let State::Finished(_) = folder.state(member) {
-            return Ok(None);
+        if !self.sweep.is_due(&folder, &self.sweep.state(member)?) {
+            return Ok(Started::Finished);
         }
-        let config = folder.prepare(member)?;
-        let job = self.job(member, &folder, config)?;
-        let child = Child::start(&job, &lock).map_err(|source| SweepError::Launcher {
-            program: job.words[0].to_string_lossy().into_owned(),
-            source,
-        })?;
-        Ok(Some(Running { member, folder, child, _lock: lock, start: Instant::now() }))
+        let config = folder.prepare(member, &self.sweep.origin)?;
+        let child = Child::start(&self.job(member, &folder, config)?, &lock)?;
+        Ok(Started::Runs(Running { member, folder, child, _lock: lock, start: Instant::now() }))
     }
 
     fn job(
@@ -126,43 +158,54 @@ impl<'a> Runner<'a> {
     }
 
     /// Takes those that have ended; whether there were any.
-    fn reap(&mut self) -> Result<bool, SweepError> {
+    fn reap(&mut self) -> bool {
         let before = self.running.len();
         let mut at = 0;
         while at < self.running.len() {
-            let running = &mut self.running[at];
-            let folder = running.folder.path();
-            let ended = running.child.ended();
-            match ended.map_err(|source| SweepError::Io { path: folder.to_owned(), source })? {
-                Some(code) => {
+            match self.running[at].child.ended() {
+                Ok(None) => at += 1,
+                Ok(Some(code)) => {
                     let ended = self.running.remove(at);
-                    self.conclude(ended, code)?;
+                    self.conclude(&ended, code);
                 }
-                None => at += 1,
+                Err(source) => {
+                    let lost = self.running.remove(at);
+                    let path = lost.folder.path().to_owned();
+                    self.fail(lost.member, Failure::from(&SweepError::Io { path, source }), "");
+                }
             }
         }
-        Ok(self.running.len() < before)
+        self.running.len() < before
     }
 
-    fn conclude(&mut self, ended: Running<'_>, code: i32) -> Result<(), SweepError> {
-        let Running { member, folder, .. } = &ended;
+    fn conclude(&mut self, ended: &Running<'a>, code: i32) {
+        let Running { member, folder, .. } = ended;
         if let State::Finished(_) = folder.state(member) {
             self.finished += 1;
             say(&self.progress(member, ended.start.elapsed()));
         } else if asked_to_stop() == 0 {
-            let failure = folder.fail(code)?;
-            say(&format!(
-                "{}: member {} failed with exit code {}: {}\n{}\n    (all of it: {})",
-                self.sweep.file.name,
-                member.hash,
-                failure.code,
-                member.words(),
-                indented(&failure.said),
-                folder.stderr().display()
-            ));
-            self.failures.push(failure);
+            let failure = folder.failure(code);
+            if let Err(error) = folder.keep(&failure) {
+                say(&format!("{}: {error}", self.sweep.file.name));
+            }
+            self.fail(
+                member,
+                failure,
+                &format!("\n    (all of it: {})", folder.stderr().display()),
+            );
         }
-        Ok(())
+    }
+
+    fn fail(&mut self, member: &Member, failure: Failure, more: &str) {
+        say(&format!(
+            "{}: member {} failed with exit code {}: {}\n{}{more}",
+            self.sweep.file.name,
+            member.hash,
+            failure.code,
+            member.words(),
+            indented(&failure.said),
+        ));
+        self.failures.push(failure);
     }
 
     fn progress(&self, member: &Member, seconds: Duration) -> String {
@@ -185,9 +228,7 @@ impl<'a> Runner<'a> {
         let asked = asked_to_stop();
         self.running.iter().for_each(|running| running.child.signal(libc::SIGTERM));
         while !self.running.is_empty() {
-            if let Err(error) = self.reap() {
-                return error;
-            }
+            self.reap();
             if start.elapsed() > GRACE || asked_to_stop() > asked {
                 // Dropped, they are killed.
                 self.running.clear();

@@ -1,39 +1,70 @@
-//! A sweep as a Slurm job array: a task for each member that is not finished.
+//! A sweep as Slurm job arrays: a task for each member that has not ended.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Sweep, SweepError, program};
+use super::standing::judged;
+use super::{Member, Sweep, SweepError, program};
 use crate::log;
 
+/// Tasks of an array at most: Slurm's MaxArraySize is 1001 unless a cluster says otherwise.
+const MAX_TASKS: usize = 1000;
+
 impl Sweep {
-    /// Writes DIR/array.sbatch and submits it; what sbatch answers, or `None` if every member is finished.
+    /// Writes DIR/array.sbatch, and as many more as the members need, and submits them; what sbatch answers,
+    /// or `None` if every member is finished.
     pub fn submit(&self) -> Result<Option<String>, SweepError> {
         let lock = self.claim()?;
-        let unfinished = self.unfinished()?;
-        if unfinished.is_empty() {
+        let standing = self.standing()?;
+        if standing.due.is_empty() {
+            judged(&standing.diverged, self.members.len())?;
             return Ok(None);
         }
-        let ranks = unfinished.iter().map(|member| self.file.ranks(member.plan.workers)).max();
-        let hashes: Vec<&str> = unfinished.iter().map(|member| &member.hash[..]).collect();
-        let script = self.folder.join("array.sbatch");
-        let text = self.script(&hashes, ranks.unwrap_or(1))?;
-        log::replace(&script, text.as_bytes())?;
+        let scripts = self.write_scripts(&standing.due)?;
         // The first task may start before sbatch has answered.
         drop(lock);
-        let answer = match Command::new("sbatch").arg(&script).output() {
-            Err(source) => return Err(SweepError::NoSbatch { script, source }),
-            Ok(answer) => answer,
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        match answer.status.success() {
-            true => Ok(Some(text(&answer.stdout))),
-            false => Err(SweepError::Refused { script, said: text(&answer.stderr) }),
+        let mut answers = vec![];
+        for (at, script) in scripts.iter().enumerate() {
+            let answer = match Command::new("sbatch").arg(script).output() {
+                Ok(answer) => answer,
+                Err(source) => {
+                    return Err(SweepError::NoSbatch { scripts: scripts[at..].to_vec(), source });
+                }
+            };
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+            if !answer.status.success() {
+                let (scripts, said) = (scripts[at..].to_vec(), text(&answer.stderr));
+                return Err(SweepError::Refused { scripts, before: at, said });
+            }
+            answers.push(text(&answer.stdout));
         }
+        Ok(Some(answers.join("\n")))
     }
 
-    fn script(&self, hashes: &[&str], ranks: usize) -> Result<String, SweepError> {
+    /// The scripts of as many arrays as these members need; those of an earlier call are gone.
+    fn write_scripts(&self, members: &[&Member]) -> Result<Vec<PathBuf>, SweepError> {
+        let path = |number: usize| match number {
+            1 => self.folder.join("array.sbatch"),
+            _ => self.folder.join(format!("array-{number}.sbatch")),
+        };
+        let mut scripts = vec![];
+        for piece in members.chunks(MAX_TASKS) {
+            let script = path(scripts.len() + 1);
+            log::replace(&script, self.script(piece)?.as_bytes())?;
+            scripts.push(script);
+        }
+        let mut left = scripts.len() + 1;
+        while fs::remove_file(path(left)).is_ok() {
+            left += 1;
+        }
+        Ok(scripts)
+    }
+
+    fn script(&self, members: &[&Member]) -> Result<String, SweepError> {
+        let ranks = members.iter().map(|member| self.file.ranks(member.plan.workers)).max();
+        let hashes: Vec<&str> = members.iter().map(|member| &member.hash[..]).collect();
         let folder = absolute(&self.folder)?;
         let output = folder.join("slurm-%A_%a.out");
         let output = output.to_string_lossy().replace('%', "%%");
@@ -47,10 +78,13 @@ impl Sweep {
         if let Some(data) = &self.data {
             command += &format!(" --data {}", shell(&absolute(data)?));
         }
+        if self.redo {
+            command += " --redo";
+        }
         Ok(format!(
             "#!/usr/bin/env bash\n\
-             # The members of the sweep {name} that were not finished when this was written, a task each.\n\
-             # A task that is requeued, or whose member is finished, does no harm. Options of sbatch, and\n\
+             # Members of the sweep {name} that had not ended when this was written, a task each.\n\
+             # A task that is requeued, or whose member has ended, does no harm. Options of sbatch, and\n\
              # its variables such as SBATCH_TIMELIMIT, SBATCH_ACCOUNT and SBATCH_PARTITION, replace the\n\
              # lines below. The modules with which the program was built are to be loaded before sbatch.\n\
              \n\
@@ -70,6 +104,7 @@ impl Sweep {
              members=(\n    {members}\n)\n\
              exec {command}\n",
             name = self.file.name,
+            ranks = ranks.unwrap_or(1),
             last = hashes.len() - 1,
             here = shell(&absolute(Path::new("."))?),
             members = hashes.join("\n    "),

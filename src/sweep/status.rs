@@ -14,14 +14,16 @@ impl Sweep {
             "{:<14}{:<10}{:>10}{:>10}{:>12}  settings\n",
             "member", "state", "iterations", "accuracy", "uploaded"
         );
-        let mut counts =
-            [("finished", 0), ("failed", 0), ("running", 0), ("waiting", 0), ("foreign", 0)];
+        let words = ["finished", "diverged", "failed", "running", "waiting", "foreign"];
+        let mut counts = words.map(|word| (word, 0));
         for member in &self.members {
             let state = MemberFolder::new(&self.folder, member).state(member);
             let word = word(&state);
             let figures = match &state {
                 State::Finished(summary) => figures(summary),
-                State::Failed(failure) => [format!("exit {}", failure.code), "".into(), "".into()],
+                State::Diverged(failure) | State::Failed(failure) => {
+                    [format!("exit {}", failure.code), "".into(), "".into()]
+                }
                 _ => Default::default(),
             };
             let [iterations, accuracy, bytes] = figures;
@@ -46,6 +48,7 @@ impl Sweep {
 fn word(state: &State) -> &'static str {
     match state {
         State::Finished(_) => "finished",
+        State::Diverged(_) => "diverged",
         State::Failed(_) => "failed",
         State::Running => "running",
         State::Waiting => "waiting",

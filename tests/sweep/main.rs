@@ -1,93 +1,25 @@
 //! Sweeps: what they plan, and that nothing that happens to them is seen in what they leave.
 
+mod case;
+mod members;
+#[path = "../process/mod.rs"]
 mod process;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use process::{
-    Finished, Running, descendants, files, finish, is_alive, let_launch, quadratic, sobaya, start,
-    text, until,
-};
+use case::{Case, example};
+use process::{LIMIT, Running, descendants, files, finish, is_alive, start, text, until};
 use serde_json::{Value, json};
-use sobaya::sweep::{Member, SweepFile, members};
 
 /// Time in which every process of a sweep is gone once it was told to end, or killed.
 const PROMISE: Duration = Duration::from_secs(5);
 
 fn algorithm(kind: &str) -> Value {
     json!({ "kind": kind, "alpha": 0.002, "beta": 0.01, "gamma": 0.01 })
-}
-
-/// A sweep of short runs, to be changed by the test.
-fn example() -> Value {
-    let mut base = quadratic();
-    base["iterations"] = json!(20);
-    json!({ "name": "example", "base": base, "grid": { "seed": [1, 2, 3] } })
-}
-
-/// A folder with a sweep file.
-struct Case {
-    folder: tempfile::TempDir,
-    file: PathBuf,
-}
-
-impl Case {
-    fn new(sweep: &Value) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("sweep.json");
-        fs::write(&file, sweep.to_string()).expect("a writable folder");
-        Self { folder, file }
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
-    }
-
-    /// Where the runs' MPI sessions are.
-    fn temporary(&self) -> PathBuf {
-        self.folder.path().join("tmp")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let out = self.out();
-        let mut command = sobaya(&["sweep", text(&self.file), "--out", text(&out)]);
-        command.args(arguments).current_dir(self.folder.path());
-        fs::create_dir_all(self.temporary()).expect("a writable folder");
-        command.env("TMPDIR", self.temporary());
-        let_launch(&mut command);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Finished {
-        finish(self.command(arguments))
-    }
-
-    fn plan(&self) -> Vec<Member> {
-        SweepFile::read(&self.file).and_then(|file| members(&file)).expect("a good sweep")
-    }
-
-    /// How many members are completed.
-    fn completed(&self) -> usize {
-        let summaries =
-            self.plan().into_iter().map(|m| self.out().join(m.hash).join("summary.json"));
-        summaries.filter(|path| path.exists()).count()
-    }
-
-    /// Refused with this code and words, and not a file has changed.
-    fn is_refused(&self, code: i32, words: &[&str]) {
-        fs::create_dir(self.temporary()).expect("a writable folder");
-        let before = files(self.folder.path());
-        let refused = self.run(&[]);
-        assert_eq!(refused.code, code, "{}", refused.err);
-        let [message] = refused.messages()[..] else { panic!("{}", refused.err) };
-        assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
-        assert!(before == files(self.folder.path()), "something was written");
-    }
 }
 
 fn settings(case: &Case) -> Vec<Value> {
@@ -171,34 +103,6 @@ fn wrong_sweeps_write_nothing() {
     }
 }
 
-#[test]
-fn a_failing_member_is_named_and_tried_again_and_the_rest_is_kept() {
-    let mut sweep = example();
-    sweep["grid"] = json!({ "algorithm.beta": [1e200, 0.001, 0.002] });
-    let case = Case::new(&sweep);
-    let hash = case.plan()[0].hash.clone();
-    let failed = case.run(&["--local", "2"]);
-    assert_eq!(failed.code, 4, "{}", failed.err);
-    for words in [&hash, "exit code 4: algorithm.beta=1e+200", "diverge", "1 of 3 members failed"] {
-        assert!(failed.err.contains(words), "{words}: {}", failed.err);
-    }
-    assert_eq!(case.run(&["collect"]).well().out, "2 of 3 members collected\n");
-    let others = |case: &Case| -> BTreeMap<_, _> {
-        let all = files(&case.out()).into_iter();
-        all.filter(|(path, _)| !path.to_string_lossy().contains(&hash) && !path.ends_with("lock"))
-            .collect()
-    };
-    let before = others(&case);
-    assert_eq!(case.run(&[]).code, 4);
-    assert!(before == others(&case), "what was finished has changed");
-    let status = case.run(&["status"]).well().out;
-    assert!(status.contains("3 members: 2 finished, 1 failed"), "{status}");
-    assert!(
-        status.lines().any(|line| line.starts_with(&hash) && line.contains("exit 4")),
-        "{status}"
-    );
-}
-
 /// The members' table and log, timings aside.
 fn collected(case: &Case) -> (Vec<Vec<String>>, BTreeMap<String, Vec<u64>>) {
     case.run(&["collect"]).well();
@@ -243,8 +147,9 @@ fn a_sweep_killed_at_any_moment_and_started_again_leaves_the_same() {
     whole.run(&["--local", "4"]).well();
     let broken = Case::new(&many(24));
     let nanos = SystemTime::UNIX_EPOCH.elapsed().expect("a time after 1970").subsec_nanos();
-    for moment in [500, 500 + nanos as u64 % 1500] {
+    for (least, moment) in [(1, nanos as u64 % 200), (8, nanos as u64 / 200 % 200)] {
         let mut running = start(broken.command(&["--local", "4"]));
+        until("completed members", LIMIT, || broken.completed() >= least);
         std::thread::sleep(Duration::from_millis(moment));
         let ids = descendants(running.id());
         process::kill(running.id());
@@ -252,7 +157,9 @@ fn a_sweep_killed_at_any_moment_and_started_again_leaves_the_same() {
         let again = start(broken.command(&["status"]));
         is_gone(&mut running, &ids, since);
         again.finish().well();
-        println!("killed after {moment} ms: {} of 24 completed", broken.completed());
+        let completed = broken.completed();
+        println!("killed {moment} ms after member {least}: {completed} of 24 completed");
+        assert!((least..24).contains(&completed), "killed when {completed} of 24 were completed");
     }
     broken.run(&["--local", "4"]).well();
     for member in broken.plan() {
@@ -272,7 +179,7 @@ fn ctrl_c_ends_every_child_and_one_sweep_at_a_time_has_a_folder() {
     sweep["ranks"] = json!(2);
     let case = Case::new(&sweep);
     let mut running = start(case.command(&["--local", "2"]));
-    until("a completed member", PROMISE, || case.completed() > 0);
+    until("a completed member", LIMIT, || case.completed() > 0);
     let second = case.run(&[]);
     assert_eq!(second.code, 5, "{}", second.err);
     assert!(second.err.contains("in use by process"), "{}", second.err);
@@ -328,6 +235,20 @@ fn a_job_array_runs_what_is_unfinished() {
         assert_eq!(finish(command).well().out, answer);
         assert_eq!(case.completed(), 3);
     }
+    // More tasks than an array may have; three are done.
+    sweep["grid"]["seed"] = (0..1004).collect();
+    fs::write(&case.file, sweep.to_string()).expect("a writable folder");
+    let count = "#!/bin/bash\ngrep -c '^    [0-9a-f]\\{12\\}$' \"$1\"\n\
+                 grep -o 'array=.*\\|[-]-redo' \"$1\"; basename \"$1\"\n";
+    fs::write(&sbatch, count).expect("our own file");
+    let submitted = finish({
+        let mut command = case.command(&["--slurm", "--redo"]);
+        command.env("PATH", &path);
+        command
+    });
+    let pieces =
+        ["1000\narray=0-999\n--redo\narray.sbatch", "1\narray=0-0\n--redo\narray-2.sbatch"];
+    assert_eq!(submitted.well().out, pieces.join("\n") + "\n");
     // A task that is requeued when its member is finished.
     case.run(&["run", "--member", "2"]).well();
     assert_eq!(case.run(&["run", "--member", "x"]).code, 2);
