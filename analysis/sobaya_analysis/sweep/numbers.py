@@ -141,11 +141,12 @@ def value_for_bytes(member: Member, measure: Measure, budget: float) -> float | 
     """The measure when a worker has uploaded `budget` bytes, linear between evaluations.
 
     A run that ends with fewer bytes keeps its last value; one that diverged by then is worst.
+    None before the first evaluation.
     """
     if member.run is None or member.state not in (COMPLETED, DIVERGED):
         return None
     size, value = evaluations_by_bytes(member.run, measure)
-    if len(size) == 0:
+    if len(size) == 0 or budget < size[0]:
         return None
     if member.state == DIVERGED and budget > size[-1]:
         return measure.worst
@@ -155,12 +156,12 @@ def value_for_bytes(member: Member, measure: Measure, budget: float) -> float | 
 def bytes_for_value(member: Member, measure: Measure, target: float) -> float | None:
     """Bytes per worker after which the target is first reached, linear between evaluations.
 
-    Infinite if the run ended without reaching it.
+    Infinite if the run ended without reaching it; None if it was evaluated at its end alone.
     """
     if member.run is None or member.state not in (COMPLETED, DIVERGED):
         return None
     size, value = evaluations_by_bytes(member.run, measure)
-    if len(size) == 0:
+    if len(size) < 2:
         return None
     reached = measure.sign * (value - target) >= 0
     if not reached.any():
