@@ -47,7 +47,7 @@ def cleaning(config: dict[str, Any]) -> dict[str, Any]:
     end = np.where(EVALUATIONS == 100, level, np.nan)
     columns = evaluated(test_accuracy=0.7, solution_accuracy=end, weight_auc=auc)
     columns |= {"solution_loss_auc": columns["weight_auc"] + 0.01}
-    return columns | uploaded(1_000 if config["algorithm"]["kind"] == "ef-soba" else 10_000)
+    return columns | uploaded(3_000 if config["algorithm"]["kind"] == "ef-soba" else 10_000)
 
 
 def members() -> list[dict[str, Any]]:
@@ -99,8 +99,11 @@ def test_weights_of_samples(tmp_path: Path) -> None:
     assert part.table is not None
     rows = {row[0]: row[1:] for row in part.table.rows}
     assert rows["learnt"][:3] == ["0.920 [0.914, 0.926]", "0.930 [0.924, 0.936]", "70.00"]
-    assert rows["no weights"] == ["0.500", "0.510", "70.00", "80.00"]
+    assert rows["no weights"] == ["0.500", "0.510", "\N{EN DASH}", "80.00"]
     assert rows["clean labels"][:2] == ["\N{EN DASH}"] * 2, "nothing is corrupted"
+    (part,) = weights.parts(found, MEASURES[0], Choices())
+    assert part.table is not None
+    assert part.table.rows[2][3:] == ["70.00", "\N{EN DASH}"], "what runs are judged by"
     lost = final_band(found.cells[1], AREAS[0])
     assert lost is not None
     assert lost.low == -math.inf, "a run that diverged is worst"
