@@ -137,8 +137,8 @@ def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> 
         ]
         about = (
             "Final values: medians over the seeds with the 20 % to 80 % band; accuracies are means "
-            f"of what the last {LAST_EVALUATIONS} evaluations have of them. A method without this "
-            "key is drawn across, dashed."
+            f"of their last values, {LAST_EVALUATIONS} at most. A method without this key is drawn "
+            "across, dashed."
         )
         if steps:
             about += f" Each has the {text.best_steps(measure)}."
