@@ -30,6 +30,8 @@ esac
 
 cd -- "$root"
 prepare requirements-dev.txt
+# tests/numpy.rs compares with NumPy: here it must be found.
+export SOBAYA_PYTHON=$python
 # Tests run side by side, and each starts ranks of its own.
 export OMPI_MCA_mpi_yield_when_idle=1
 output=$(mktemp)
@@ -47,8 +49,8 @@ python_style() {
     local status=0
     (cd analysis && "$python" -m ruff check . && "$python" -m ruff format --check .) || status=1
     # Scripts on their own are held to the default rules.
-    "$python" -m ruff check --isolated --line-length 100 jobs &&
-        "$python" -m ruff format --check --isolated --line-length 100 jobs || status=1
+    "$python" -m ruff check --isolated --line-length 100 jobs tests &&
+        "$python" -m ruff format --check --isolated --line-length 100 jobs tests || status=1
     "$python" -m ruff check benches && "$python" -m ruff format --check benches || status=1
     return "$status"
 }
