@@ -34,6 +34,7 @@ _OPTIONAL_EVALUATIONS = (
     "objective",
     "solution_accuracy",
     "weight_auc",
+    "solution_loss_auc",
     "lower_distance",
     "auxiliary_distance",
     "validation_loss",
@@ -74,6 +75,8 @@ class Run:
     """Shape (E,), fraction: test accuracy at (x, y*(x)); NaN where there is none."""
     weight_auc: Floats
     """Shape (E,): how well the learnt weights tell clean from corrupted samples; NaN if unknown."""
+    solution_loss_auc: Floats
+    """Shape (E,): the same for the samples' losses at (x, y*(x)); NaN if unknown."""
     lower_distance: Floats
     """Shape (E,), |y - y*(x)|; NaN where not evaluated."""
     auxiliary_distance: Floats

@@ -4,78 +4,27 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sobaya_analysis.errors import StudyError, SweepError, UsageError
+from sobaya_analysis.errors import StudyError, UsageError
 from sobaya_analysis.study import publish
 from sobaya_analysis.study.__main__ import main
 from sobaya_analysis.study.entries import label_of, read_entries
-from sobaya_analysis.study.model import Study, read_study
+from sobaya_analysis.study.model import read_study
 from sobaya_analysis.study.page import escaped
 from sobaya_analysis.study.sweeps import Trial, data_files, final_sweep, tuning_sweep
-from sobaya_analysis.study.tuning import choose
-from sobaya_analysis.sweep.model import read_sweep
 
+from .studies import ALPHAS, EF, content, members_of, study_of, tuned_logs, write
 from .sweeps import BASE, evaluated, uploaded, write_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = sorted(p for p in (ROOT / "configs").glob("*/*.json") if '"final"' in p.read_text())
 SWEEP_KEYS = {"name", "base", "set", "list", "grid", "ranks"}
-ALPHAS = [0.1, 0.3, 1.0]
-EF = {"algorithm.kind": "ef-soba", "compressor": {"kind": "rand-k", "ratio": 0.1}}
-
-
-def content(**more: Any) -> dict[str, Any]:  # noqa: ANN401
-    return {
-        "title": "Two methods",
-        "base": "base.json",
-        "set": {"iterations": 100},
-        "list": [{"algorithm.kind": "soba"}, {"label": "with feedback", **EF}],
-        "tune": {"set": {"seed": 7}, "grid": {"algorithm.alpha": ALPHAS}},
-        "final": {"grid": {"seed": [1, 2, 3]}},
-        "report": {"target": 0.7},
-    } | more
-
-
-def write(tmp_path: Path, written: object) -> Path:
-    tmp_path.mkdir(exist_ok=True)
-    path = tmp_path / "two.json"
-    path.write_text(written if isinstance(written, str) else json.dumps(written))
-    (tmp_path / "base.json").write_text(json.dumps(BASE))
-    return path
-
-
-def study_of(tmp_path: Path, **more: Any) -> Study:  # noqa: ANN401
-    return read_study(write(tmp_path, content(**more)))
-
-
-def members_of(alphas: list[float] = ALPHAS) -> list[dict[str, Any]]:
-    methods = [{"algorithm.kind": "soba"}, EF]
-    return [{**m, "algorithm.alpha": a, "seed": 7} for m in methods for a in alphas]
-
-
-def tuned_logs(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The best of soba is 0.3; ef-soba would be at 1, where it diverges, and is 0.1 by a hair.
-
-    At 1 the accuracy of soba is the highest in the end, but not over the last five evaluations.
-    """
-    kind, alpha = config["algorithm"]["kind"], config["algorithm"]["alpha"]
-    level = {"soba": {0.1: 0.7, 0.3: 0.8, 1.0: 0.75}, "ef-soba": {0.1: 0.71, 0.3: 0.7, 1.0: 0.9}}
-    accuracy = np.full(11, level[kind][alpha])
-    if (kind, alpha) == ("soba", 1.0):
-        accuracy[-1] = 0.9
-    loss = 1 - accuracy
-    columns = evaluated(test_accuracy=accuracy, objective=loss, hypergradient_norm=loss)
-    if (kind, alpha) == ("ef-soba", 1.0):
-        columns |= {"status": "failed", "stop_reason": "x: an entry is not a number"}
-    return columns
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -202,61 +151,6 @@ def test_data_are_known_before_the_runs(tmp_path: Path) -> None:
     assert found == {"libsvm/a.gz", "libsvm/b.gz", "fashion-mnist"}
 
 
-@pytest.mark.parametrize("measure", ["test_accuracy", "objective", "hypergradient_norm"])
-def test_tuning_takes_the_best(tmp_path: Path, measure: str) -> None:
-    tune = {"grid": {"algorithm.alpha": ALPHAS}, "measure": measure}
-    study = study_of(tmp_path, tune=tune)
-    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of(), tuned_logs))
-    soba, ef = choose(study, sweep)
-    # The norm alone is judged by its last value, which is best at 1.
-    assert soba.tuned == {"algorithm.alpha": 1.0 if measure == "hypergradient_norm" else 0.3}
-    assert soba.at_border == (
-        {"algorithm.alpha"} if measure == "hypergradient_norm" else frozenset()
-    )
-    assert ef.tuned == {"algorithm.alpha": 0.1}
-    assert ef.at_border == {"algorithm.alpha"}
-    assert (soba.label, ef.label) == ("soba", "with feedback")
-    assert (soba.tried, soba.diverged, ef.tried, ef.diverged) == (3, 0, 3, 1)
-    assert ef.value == pytest.approx(0.71 if measure == "test_accuracy" else 0.29)
-    assert final_sweep(study, [soba.settings, ef.settings])["list"] == [
-        {"algorithm.kind": "soba", "algorithm.alpha": soba.tuned["algorithm.alpha"]},
-        {**EF, "algorithm.alpha": 0.1},
-    ]
-
-
-def test_tail_says_how_many_evaluations_count(tmp_path: Path) -> None:
-    study = study_of(tmp_path, tune={"grid": {"algorithm.alpha": ALPHAS}, "tail": 1})
-    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of(), tuned_logs))
-    assert choose(study, sweep)[0].tuned == {"algorithm.alpha": 1.0}
-
-
-def test_one_value_has_no_border(tmp_path: Path) -> None:
-    study = study_of(tmp_path, tune={"grid": {"algorithm.alpha": [0.3]}})
-    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of([0.3]), tuned_logs))
-    assert [choice.at_border for choice in choose(study, sweep)] == [frozenset()] * 2
-
-
-def test_where_all_diverge_it_is_said(tmp_path: Path) -> None:
-    def lost(_config: dict[str, Any]) -> dict[str, Any]:
-        return evaluated() | {"status": "failed", "stop_reason": "y is not a number"}
-
-    sweep = read_sweep(write_sweep(tmp_path / "tuned", members_of(), lost))
-    choice = choose(study_of(tmp_path), sweep)[0]
-    assert (choice.value, choice.diverged) == (-math.inf, 3)
-
-
-def test_tuning_needs_all_runs(tmp_path: Path) -> None:
-    def unfinished(config: dict[str, Any]) -> dict[str, Any] | None:
-        return None if config["algorithm"]["alpha"] == 0.3 else tuned_logs(config)
-
-    study = study_of(tmp_path)
-    with pytest.raises(SweepError, match="is missing; run the sweep again"):
-        choose(study, read_sweep(write_sweep(tmp_path / "a", members_of(), unfinished)))
-    silent = write_sweep(tmp_path / "b", members_of(), lambda _: evaluated())
-    with pytest.raises(SweepError, match="has no test_accuracy"):
-        choose(study, read_sweep(silent))
-
-
 def final_logs(config: dict[str, Any]) -> dict[str, Any]:
     """ef-soba uploads a tenth and loses half a point."""
     full = 0.8 + 0.01 * config["seed"]
@@ -302,6 +196,7 @@ def test_page_has_the_numbers(tmp_path: Path) -> None:
     for words in ("../two.json", "6 runs, seeds 1, 2, 3, after 6 runs for tuning", "git abcdef0"):
         assert words in text.replace("\n", " ")
     assert "(algorithm.alpha in 0.1, 0.3, 1) with seed 7, and" in text.replace("\n", " ")
+    assert "(mean of the last 5 values): chosen by test data." in text.replace("\n", " ")
     files = {path.name for path in (out / "two").iterdir()}
     assert {"final.json", "steps.csv", "groups.csv", "summary.csv", "report.html"} <= files
     assert all(f"two/{name}" in text for name in files if name.endswith((".csv", ".json")))
@@ -317,6 +212,52 @@ def test_page_has_the_numbers(tmp_path: Path) -> None:
     assert main(arguments) == 0
     assert (out / "two" / "tradeoff.svg").read_bytes() == first, "same bytes"
     assert "stability" not in text.lower(), "tuned step sizes are no axis of the final sweep"
+
+
+@pytest.mark.parametrize(
+    ("bad", "state"),
+    [
+        (None, "missing"),
+        ({"status": "running"}, "running"),
+        ({"status": "failed", "stop_reason": "disk full"}, "failed"),
+    ],
+)
+def test_no_seed_is_dropped_unsaid(
+    tmp_path: Path, capsys: pytest.CaptureFixture, bad: dict[str, Any] | None, state: str
+) -> None:
+    arguments, out = published(tmp_path)
+    listed = json.loads((tmp_path / "final" / "sweep.json").read_text())["members"]
+    shutil.rmtree(tmp_path / "final")
+
+    def behaviour(config: dict[str, Any]) -> dict[str, Any] | None:
+        if config["seed"] != 2:
+            return final_logs(config)
+        return None if bad is None else final_logs(config) | bad
+
+    write_sweep(tmp_path / "final", [one["settings"] for one in listed], behaviour, name="two")
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"is {state}" in line
+    assert "--skip-bad" in line
+    assert not out.exists()
+    assert main([*arguments, "--skip-bad"]) == 0
+    text = (out / "two.md").read_text().replace("\n", " ")
+    assert f"Without those that did not end: 2 {state}." in text
+    assert "| 2 of 3 |" in text
+
+
+def test_a_run_that_diverged_is_a_result(tmp_path: Path) -> None:
+    arguments, out = published(tmp_path)
+    listed = json.loads((tmp_path / "final" / "sweep.json").read_text())["members"]
+    shutil.rmtree(tmp_path / "final")
+    lost = {"status": "failed", "stop_reason": "x is not a number"}
+    write_sweep(
+        tmp_path / "final",
+        [one["settings"] for one in listed],
+        lambda config: final_logs(config) | (lost if config["seed"] == 2 else {}),
+    )
+    assert main(arguments) == 0
+    assert "did not end" not in (out / "two.md").read_text()
 
 
 def test_index_tells_what_was_saved(tmp_path: Path) -> None:

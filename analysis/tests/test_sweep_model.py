@@ -13,11 +13,11 @@ from sobaya_analysis.errors import SweepError
 from sobaya_analysis.runs import load_run
 from sobaya_analysis.sweep.experiment import (
     experiment,
-    features,
     merged_steps,
     panels,
     reference,
 )
+from sobaya_analysis.sweep.labels import features
 from sobaya_analysis.sweep.model import read_sweep
 
 from .conftest import MakeLog
@@ -182,7 +182,12 @@ def test_panels_have_one_line_per_algorithm(tmp_path: Path) -> None:
     )
     found = experiment(read_sweep(write_sweep(tmp_path / "s", members, plain)))
     split = panels(found.cells, found.axes)
-    assert [panel.title for panel in split] == ["ratio 0.01", "ratio 0.1", "ratio 0.5", "ratio 1"]
+    assert [panel.title for panel in split] == [
+        "ratio 1 %",
+        "ratio 10 %",
+        "ratio 50 %",
+        "ratio 100 %",
+    ]
     for panel in split:
         assert [cell.kind for cell in panel.cells] == ["soba", "c-soba", "ef-soba"]
     few = [cell for cell in found.cells if cell.settings["compressor.ratio"] in (None, 0.1, 0.5)]
@@ -197,3 +202,42 @@ def test_settings_without_config_changes_nothing(tmp_path: Path) -> None:
     assert found.sweep.name == "named"
     assert found.axes == ()
     assert [cell.label for cell in found.cells] == ["soba"]
+
+
+def test_comparable_methods_share_a_panel(tmp_path: Path) -> None:
+    """The memory of ef-soba is its own; what goes with a kind is not said."""
+    rand_k = [{"kind": "rand-k", "ratio": r, "sampler": "uniform"} for r in (0.01, 0.1)]
+    top_k = [{"kind": "top-k", "ratio": r, "bits": 4} for r in (0.01, 0.1)]
+    members = (
+        grid(algorithm__kind=["soba"])
+        + grid(algorithm__kind=["c-soba"], compressor=rand_k, feedback__kind=["none"])
+        + grid(algorithm__kind=["c-soba"], compressor=top_k, feedback__kind=["residual"])
+        + grid(algorithm__kind=["ef-soba"], compressor=rand_k, feedback__kind=["memory"])
+    )
+    found = experiment(read_sweep(write_sweep(tmp_path / "s", members, plain)))
+    assert [cell.label for cell in found.cells] == [
+        "soba",
+        "c-soba, rand-k 1 %",
+        "c-soba, rand-k 10 %",
+        "c-soba, top-k 1 %, residual",
+        "c-soba, top-k 10 %, residual",
+        "ef-soba, rand-k 1 %",
+        "ef-soba, rand-k 10 %",
+    ]
+    split = {
+        panel.title: [c.kind for c in panel.cells] for panel in panels(found.cells, found.axes)
+    }
+    assert split == {
+        "rand-k 1 %": ["soba", "c-soba", "ef-soba"],
+        "rand-k 10 %": ["soba", "c-soba", "ef-soba"],
+        "top-k 1 %, residual": ["soba", "c-soba"],
+        "top-k 10 %, residual": ["soba", "c-soba"],
+    }
+
+
+def test_what_is_not_there_is_said_where_it_tells(tmp_path: Path) -> None:
+    members = grid(algorithm__kind=["c-soba"], feedback__kind=["none", "residual"])
+    found = experiment(read_sweep(write_sweep(tmp_path / "s", members, plain)))
+    assert [cell.label for cell in found.cells] == ["c-soba", "c-soba, residual"]
+    titles = [panel.title for panel in panels(found.cells, found.axes, most_lines=0)]
+    assert titles == ["no feedback", "residual"], "a title is not empty"

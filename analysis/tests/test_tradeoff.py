@@ -133,7 +133,7 @@ def test_labels_leave_out_what_goes_with_a_kind(tmp_path: Path) -> None:
 
     sweep = read_sweep(write_sweep(tmp_path / "sweep", members, plain))
     assert [cell.label for cell in experiment(sweep).cells] == [
-        "c-soba, rand-k, ratio 0.01, no feedback",
+        "c-soba, rand-k 1 %",
         "c-soba, sign, residual",
     ]
 

@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", type=Path, required=True, help="folder in which NAME.md and NAME/ are made"
     )
     report.add_argument("--made-by", required=True, help="the command that the page names")
+    report.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="do without runs that are missing, have not ended or failed, which else are refused",
+    )
 
     listing = commands.add_parser("index", help="write OUT.md, the index of the pages in OUT")
     listing.add_argument("title")
@@ -120,7 +125,8 @@ def _report(study: Study, options: argparse.Namespace) -> None:
     from .publish import publish
 
     source = os.path.relpath(options.study, options.out)
-    print(publish(study, options.final, options.tuned, options.out, options.made_by, source))
+    folders = options.final, options.tuned, options.out
+    print(publish(study, *folders, options.made_by, source, options.skip_bad))
 
 
 def _index(options: argparse.Namespace) -> None:

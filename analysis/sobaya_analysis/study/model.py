@@ -19,11 +19,16 @@ _TUNE_KEYS = {"set", "grid", "measure", "tail"}
 _FINAL_KEYS = {"set", "grid"}
 REPORT_KEYS = ("measure", "target", "x", "rows", "columns", "step", "margin")
 """Options of `sobaya-report sweep` that a study may give."""
+_SCALE = "recovered"
+"""The key of the report beside those: what methods are measured between."""
+_SCALE_KEYS = ("from", "to")
 
 LOSSES = ("objective", "validation_loss", "hypergradient_norm")
 ACCURACIES = ("test_accuracy", "solution_accuracy")
 MEASURES = (*ACCURACIES, *LOSSES)
 """Columns of the log by which step sizes may be chosen; losses are better if lower."""
+DEFAULT_MEASURES = ("validation_loss", "test_accuracy")
+"""The first of them that the runs have is taken where a study names none."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Stage:
 class Tuning(Stage):
     """The sweep in which the axes of its grid are tuned, for each method on its own."""
 
-    measure: str = MEASURES[0]
+    measure: str | None = None
+    """None for the first of `DEFAULT_MEASURES` that there is."""
     tail: int = LAST_EVALUATIONS
     """The mean of so many last evaluations counts; of a norm the last one alone."""
 
@@ -64,6 +70,8 @@ class Study:
     final: Stage
     report: tuple[str, ...]
     """Options of the report, as its command line takes them."""
+    scale: tuple[str, str] | None = None
+    """Labels of the entries that are no methods, but what methods are measured between."""
 
 
 def read_study(path: Path) -> Study:
@@ -77,6 +85,7 @@ def read_study(path: Path) -> Study:
     name = "" if within else _text(path, "base", base)
     final = content["final"]
     _check_keys(path, "final", final, set(), _FINAL_KEYS)
+    entries = read_entries(path, content.get("list", [{}]))
     study = Study(
         name=path.stem,
         path=path,
@@ -85,7 +94,7 @@ def read_study(path: Path) -> Study:
         base_name=name,
         base=base if within else _read(path, path.parent / name),
         settings=_settings(path, "set", content.get("set", {})),
-        entries=read_entries(path, content.get("list", [{}])),
+        entries=entries,
         grid=_grid(path, "grid", content.get("grid", {})),
         ranks=_count(path, "ranks", content.get("ranks", 1)),
         tuning=_tuning(path, content["tune"]) if "tune" in content else None,
@@ -94,6 +103,7 @@ def read_study(path: Path) -> Study:
             _grid(path, "final.grid", final.get("grid", {})),
         ),
         report=_report(path, content.get("report", {})),
+        scale=_scale(path, content.get("report", {}), [entry.label for entry in entries]),
     )
     _check_tuned(study)
     return study
@@ -101,8 +111,8 @@ def read_study(path: Path) -> Study:
 
 def _tuning(path: Path, item: Any) -> Tuning:  # noqa: ANN401
     _check_keys(path, "tune", item, {"grid"}, _TUNE_KEYS)
-    measure = item.get("measure", MEASURES[0])
-    if measure not in MEASURES:
+    measure = item.get("measure")
+    if "measure" in item and measure not in MEASURES:
         raise StudyError(path, f"tune.measure: {measure!r} is none of {', '.join(MEASURES)}")
     return Tuning(
         settings=_settings(path, "tune.set", item.get("set", {})),
@@ -176,9 +186,11 @@ def _grid(path: Path, what: str, item: Any) -> dict[str, list[Any]]:  # noqa: AN
 
 
 def _report(path: Path, item: Any) -> tuple[str, ...]:  # noqa: ANN401
-    _check_keys(path, "report", item, set(), set(REPORT_KEYS))
+    _check_keys(path, "report", item, set(), {*REPORT_KEYS, _SCALE})
     words = []
     for key, value in item.items():
+        if key == _SCALE:
+            continue
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, bool) or not isinstance(one, (str, int, float)):
                 raise StudyError(
@@ -186,6 +198,20 @@ def _report(path: Path, item: Any) -> tuple[str, ...]:  # noqa: ANN401
                 )
             words.append(f"--{key}={one}")
     return tuple(words)
+
+
+def _scale(path: Path, report: Mapping[str, Any], labels: Sequence[str]) -> tuple[str, str] | None:
+    if _SCALE not in report:
+        return None
+    what, item = f"report.{_SCALE}", report[_SCALE]
+    _check_keys(path, what, item, set(_SCALE_KEYS), set(_SCALE_KEYS))
+    origin, goal = (item[key] for key in _SCALE_KEYS)
+    for key, label in zip(_SCALE_KEYS, (origin, goal), strict=True):
+        if not label or label not in labels:
+            raise StudyError(path, f"{what}.{key}: {label!r} is no label of the list")
+    if origin == goal:
+        raise StudyError(path, f"{what}: from and to are both {goal!r}")
+    return origin, goal
 
 
 def _text(path: Path, what: str, value: Any) -> str:  # noqa: ANN401

@@ -12,6 +12,7 @@ from ..configs import describe, lookup, number, printable
 from ..markup import counted, seconds
 from ..runs import Run
 from ..sweep.experiment import Experiment
+from ..sweep.model import COMPLETED, DIVERGED, Member
 from ..sweep.part import Part
 from .model import ACCURACIES, Study
 from .tuning import Choice
@@ -21,6 +22,14 @@ EMBEDDED = 2
 """Pictures of a part that the page shows; it links the others."""
 _BORDER = "\N{DAGGER}"
 """Marks a value at the border of its grid."""
+_DATA = {
+    "test_accuracy": "test data",
+    "solution_accuracy": "test data",
+    "validation_loss": "the upper level's own data, without test data",
+    "objective": "the upper level's own data, without test data",
+    "hypergradient_norm": "the data of both levels, without test data",
+}
+"""On what each measure of tuning rests."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +86,7 @@ def escaped(text: str) -> str:
 def _origin(content: Content) -> str:
     """Which runs these are, of what program, on what machine."""
     study, experiment = content.study, content.experiment
-    runs = [run for cell in experiment.cells for run in cell.runs]
+    runs = [run for cell in experiment.all_cells for run in cell.runs]
     members = experiment.sweep.members
     seeds = sorted({member.seed for member in members if member.seed is not None})
     texts = [
@@ -85,7 +94,8 @@ def _origin(content: Content) -> str:
         f"{setting(members[0].config)}.",
         f"{counted(len(members), 'run')}, seeds {', '.join(map(str, seeds))}"
         + (f", after {counted(len(content.tuning_runs), 'run')} for tuning" * bool(content.choices))
-        + ".",
+        + "."
+        + _left_out(members),
     ]
     all_runs = [*runs, *content.tuning_runs]
     programs = sorted({_program(run.attributes) for run in all_runs})
@@ -95,6 +105,12 @@ def _origin(content: Content) -> str:
         texts.append(f"Sobaya {', '.join(programs)}{_on(machines)};")
         texts.append(f"all runs together took {seconds(spent)} s, one after the other.")
     return wrapped(" ".join(printable(text, 10_000) for text in texts))
+
+
+def _left_out(members: Sequence[Member]) -> str:
+    bad = [member.state for member in members if member.state not in (COMPLETED, DIVERGED)]
+    counts = ", ".join(f"{bad.count(state)} {state}" for state in dict.fromkeys(bad))
+    return f" Without those that did not end: {counts}." if bad else ""
 
 
 def _start(study: Study) -> str:
@@ -132,8 +148,9 @@ def _tuning(study: Study, choices: Sequence[Choice]) -> list[str]:
     tuning = study.tuning
     if tuning is None:
         return []
+    measure = choices[0].measure
     keys = list(dict.fromkeys(key for choice in choices for key in choice.tuned))
-    head = [("method", "k"), *[(key, "n") for key in keys], (tuning.measure, "n"), ("runs", "")]
+    head = [("method", "k"), *[(key, "n") for key in keys], (measure, "n"), ("runs", "")]
     rows = [
         [
             escaped(choice.label),
@@ -147,21 +164,25 @@ def _tuning(study: Study, choices: Sequence[Choice]) -> list[str]:
         f"{axis} in {', '.join(describe(v) for v in values)}"
         for axis, values in tuning.grid.items()
     )
-    how = (
-        "the last evaluation"
-        if tuning.measure == "hypergradient_norm" or tuning.tail == 1
-        else (f"mean of the last {tuning.tail} evaluations")
-    )
-    rule = "highest" if tuning.measure in ACCURACIES else "lowest"
+    rule = "highest" if measure in ACCURACIES else "lowest"
     fixed = ", ".join(f"{key} {describe(value)}" for key, value in tuning.settings.items())
     text = (
         f"Every method was run on the same grid ({axes}) with {fixed or 'one seed'}, "
-        f"and that with the {rule} {tuning.measure} is taken ({how}); a run that diverged "
-        "counts as worse than all others."
+        f"and that with the {rule} {measure} is taken ({averaged(choices)}): chosen by "
+        f"{_DATA[measure]}. A run that diverged counts as worse than all others."
     )
     if any(choice.at_border for choice in choices):
         text += f" {_BORDER}: at the border of the grid, a better value may lie beyond."
     return ["## Chosen step sizes", table(head, rows), wrapped(escaped(text))]
+
+
+def averaged(choices: Sequence[Choice]) -> str:
+    """Of what the values are means, by what the runs have."""
+    known = [choice.averaged for choice in choices if choice.averaged[1]]
+    low, high = min((few for few, _ in known), default=1), max((n for _, n in known), default=1)
+    if high == 1:
+        return "its last value"
+    return f"mean of the last {high if low == high else f'{low} to {high}'} values"
 
 
 def _chosen(choice: Choice, key: str) -> str:

@@ -11,7 +11,7 @@ from ..errors import StudyError
 from ..output import check_folder, write_all
 from ..sweep.command import add_choices, choices_of, files_of
 from ..sweep.experiment import Experiment, experiment
-from ..sweep.model import Sweep, read_sweep
+from ..sweep.model import Sweep, check_ended, read_sweep
 from ..sweep.page import chapter
 from ..sweep.part import Choices
 from .entries import axis_keys, label_of
@@ -36,21 +36,33 @@ class _Options(ArgumentParser):
 
 
 def publish(
-    study: Study, final: Path, tuned: Path | None, out: Path, command: str, source: str
+    study: Study,
+    final: Path,
+    tuned: Path | None,
+    out: Path,
+    command: str,
+    source: str,
+    skip_bad: bool = False,
 ) -> Path:
     """Make out/NAME.md and the folder out/NAME from the folders of the sweeps; returns the page.
 
+    A final run that has not ended, or failed otherwise than by diverging, is refused, unless
+    `skip_bad` says to do without it.
     The whole report stands in `final`/report, too, where nothing limits its size.
     """
     folder = out / study.name
     check_folder(folder)
     tuning = read_sweep(tuned) if tuned is not None else None
-    found = _experiment(study, read_sweep(final))
+    sweep = read_sweep(final, skip_bad)
+    if not skip_bad:
+        for member in sweep.members:
+            check_ended(sweep, member, "run the sweep again, or pass --skip-bad to do without it")
+    found = _experiment(study, sweep)
     choices = choose(study, tuning) if tuning is not None else []
     one = chapter("", found, _choices(study, found))
     files = files_of([one])
-    if tuning is not None and study.tuning is not None:
-        files["steps.csv"] = steps_csv(choices, study.tuning).encode()
+    if choices:
+        files["steps.csv"] = steps_csv(choices).encode()
     settings = [choice.settings for choice in choices] if tuning is not None else None
     files["final.json"] = json_text(final_sweep(study, settings)).encode()
     write_all(final / "report", files)
@@ -94,7 +106,7 @@ def _experiment(study: Study, sweep: Sweep) -> Experiment:
     names = {member.hash: label_of(study.entries, member.settings) for member in sweep.members}
     varied = axis_keys(study.final.grid)
     tuned = axis_keys(study.tuning.grid) - varied if study.tuning else set()
-    return experiment(sweep, names, tuned)
+    return experiment(sweep, names, tuned, study.scale)
 
 
 def _choices(study: Study, found: Experiment) -> Choices:

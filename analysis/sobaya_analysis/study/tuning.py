@@ -15,9 +15,9 @@ import numpy as np
 from ..configs import number
 from ..errors import StudyError, SweepError
 from ..sweep.experiment import experiment, relabelled
-from ..sweep.model import COMPLETED, DIVERGED, SWEEP_NAME, Member, Sweep
+from ..sweep.model import DIVERGED, SWEEP_NAME, Member, Sweep, check_ended
 from .entries import axis_keys, label_of, without
-from .model import ACCURACIES, Study, Tuning
+from .model import ACCURACIES, DEFAULT_MEASURES, Study, Tuning
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,11 @@ class Choice:
     """The chosen value of each tuned key that the method has."""
     at_border: frozenset[str]
     """Tuned keys whose chosen number is the lowest or the highest that was tried."""
+    measure: str
     value: float
     """Of the measure; infinite if every run diverged."""
+    averaged: tuple[int, int]
+    """Fewest and most evaluations that the values of its runs are means of; 0 if all diverged."""
     tried: int
     diverged: int
 
@@ -43,11 +46,15 @@ def choose(study: Study, sweep: Sweep) -> list[Choice]:
     if tuning is None:
         raise StudyError(study.path, "there is no tune in this study")
     keys = axis_keys(tuning.grid)
+    measure = tuning.measure or _default_measure(sweep)
     methods: dict[str, list[tuple[float, Member]]] = {}
+    averaged: dict[str, list[int]] = {}
     for member in sweep.members:
         rest = json.dumps(without(member.settings, keys), sort_keys=True)
-        methods.setdefault(rest, []).append((value_of(sweep, member, tuning), member))
-    sign = -1 if tuning.measure in ACCURACIES else 1
+        value, count = value_of(sweep, member, measure, tuning.tail)
+        methods.setdefault(rest, []).append((value, member))
+        averaged.setdefault(rest, []).extend([count] if count else [])
+    sign = -1 if measure in ACCURACIES else 1
     best = [min(tried, key=lambda one: sign * one[0]) for tried in methods.values()]
     labels = _labels(study, sweep, [member for _, member in best], keys)
     return [
@@ -56,33 +63,41 @@ def choose(study: Study, sweep: Sweep) -> list[Choice]:
             settings=member.settings,
             tuned={key: member.settings[key] for key in sorted(keys & set(member.settings))},
             at_border=frozenset(_at_border(member.settings, tuning)),
+            measure=measure,
             value=value,
+            averaged=(min(counts, default=0), max(counts, default=0)),
             tried=len(tried),
             diverged=sum(one.state == DIVERGED for _, one in tried),
         )
-        for label, (value, member), tried in zip(labels, best, methods.values(), strict=True)
+        for label, (value, member), tried, counts in zip(
+            labels, best, methods.values(), averaged.values(), strict=True
+        )
     ]
 
 
-def value_of(sweep: Sweep, member: Member, tuning: Tuning) -> float:
-    """The measure of a run, the worst one if it diverged.
+def _default_measure(sweep: Sweep) -> str:
+    """The first that a run has: the upper level's own loss rather than test data."""
+    runs = [member.run for member in sweep.members if member.run is not None]
+    seen = (m for m in DEFAULT_MEASURES if any(np.isfinite(getattr(r, m)).any() for r in runs))
+    return next(seen, DEFAULT_MEASURES[-1])
+
+
+def value_of(sweep: Sweep, member: Member, measure: str, tail: int) -> tuple[float, int]:
+    """The measure of a run, the worst one if it diverged, and of how many evaluations it is a mean.
 
     A run that has not ended, or has no such number, cannot be compared: that is refused.
     """
-    worst = -math.inf if tuning.measure in ACCURACIES else math.inf
-    if member.state == DIVERGED:
-        return worst
-    path = sweep.path / SWEEP_NAME
-    if member.state != COMPLETED or member.run is None:
-        why = f" ({member.reason})" if member.reason else ""
-        raise SweepError(path, f"run {member.hash} is {member.state}{why}; run the sweep again")
-    values = getattr(member.run, tuning.measure)
-    tail = 1 if tuning.measure == "hypergradient_norm" else tuning.tail
-    known = values[~np.isnan(values)][-tail:]
+    worst = -math.inf if measure in ACCURACIES else math.inf
+    check_ended(sweep, member)
+    if member.state == DIVERGED or member.run is None:
+        return worst, 0
+    values = getattr(member.run, measure)
+    known = values[~np.isnan(values)][-1 if measure == "hypergradient_norm" else -tail :]
     if len(known) == 0:
-        raise SweepError(path, f"run {member.hash} has no {tuning.measure}; give another measure")
+        problem = f"run {member.hash} has no {measure}; give another measure"
+        raise SweepError(sweep.path / SWEEP_NAME, problem)
     value = float(known.mean())
-    return value if math.isfinite(value) else worst
+    return (value, len(known)) if math.isfinite(value) else (worst, 0)
 
 
 def _at_border(settings: Mapping[str, Any], tuning: Tuning) -> list[str]:
@@ -106,10 +121,10 @@ def _labels(study: Study, sweep: Sweep, chosen: Sequence[Member], keys: set[str]
     return [cell.label for cell in plain]
 
 
-def steps_csv(choices: Sequence[Choice], tuning: Tuning) -> str:
+def steps_csv(choices: Sequence[Choice]) -> str:
     """The choices as CSV: method, tuned keys, those at the border of the grid, the measure."""
     keys = list(dict.fromkeys(key for choice in choices for key in choice.tuned))
-    lines = [["method", *keys, "at_border", tuning.measure, "runs", "diverged"]]
+    lines = [["method", *keys, "at_border", choices[0].measure, "runs", "diverged"]]
     lines += [
         [
             choice.label,

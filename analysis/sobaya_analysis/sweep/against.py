@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..figures import rendered
+from ..summary import LAST_EVALUATIONS
 from ..theme import Style
 from . import text
 from .draw import (
@@ -28,7 +29,6 @@ from .draw import (
     styles_of,
 )
 from .experiment import (
-    RATIO,
     Cell,
     Experiment,
     is_number,
@@ -36,8 +36,8 @@ from .experiment import (
     panels,
     relabelled,
     values_of,
-    words,
 )
+from .labels import RATIO, words
 from .numbers import Band, Measure, final_band, score, visible_measures
 from .part import Choices, Part, Picture, Table
 
@@ -137,10 +137,11 @@ def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> 
         ]
         about = (
             "Final values: medians over the seeds with the 20 % to 80 % band; accuracies are means "
-            "of the last five evaluations. A method without this key is drawn across, dashed."
+            f"of their last values, {LAST_EVALUATIONS} at most. A method without this key is drawn "
+            "across, dashed."
         )
         if steps:
-            about += " Best of the step sizes that were tried."
+            about += f" Each has the {text.best_steps(measure)}."
         title = _TITLES.get(axis, f"Against {axis}")
         result.append(Part(title, about, tuple(pictures), _table(by_measure, axis)))
     return result

@@ -7,15 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..configs import canonical, describe, fingerprint, flatten, number, printable
+from ..configs import canonical, fingerprint, flatten, printable
 from ..group import Group
 from ..runs import Run
+from .labels import COMPRESSOR, RATIO, features, phrases, telling
 from .model import COMPLETED, Member, Sweep
 
 KIND = "algorithm.kind"
-RATIO = "compressor.ratio"
-VARIABLES = "compressor.variables"
-"""Made up here: which of x, y, z are compressed."""
 STEPS = ("algorithm.alpha", "algorithm.beta", "algorithm.gamma")
 """Step sizes. Where a figure is not about them, each line has the best of those that were tried."""
 
@@ -69,7 +67,17 @@ class Experiment:
 
     sweep: Sweep
     cells: tuple[Cell, ...]
+    """The methods that are compared."""
     axes: tuple[str, ...]
+    bounds: tuple[Cell, ...] = ()
+    """No methods, but what they are measured between."""
+    scale: tuple[str, str] | None = None
+    """Names of the bounds: where nothing is recovered, and where everything is."""
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """Methods and bounds."""
+        return (*self.cells, *self.bounds)
 
     @property
     def step_axes(self) -> tuple[str, ...]:
@@ -85,42 +93,17 @@ class Panel:
     cells: tuple[Cell, ...]
 
 
-def features(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys and leaves of a config, without seed and name.
-
-    Compressors that are the same on all compressed variables stand as one, beside the made-up
-    key `compressor.variables`.
-    """
-    plain = canonical(config)
-    compressor = plain.pop("compressor", None)
-    flat = flatten(plain)
-    if not isinstance(compressor, Mapping):
-        return flat
-    parts = {v: compressor.get(v) for v in "xyz"} if "kind" not in compressor else {}
-    if not parts:
-        parts = dict.fromkeys("xyz", compressor)
-    used = {
-        v: p for v, p in parts.items() if isinstance(p, Mapping) and p.get("kind") != "identity"
-    }
-    flat[VARIABLES] = ", ".join(used) or "none"
-    distinct = list(used.values())
-    if not distinct:
-        flat["compressor.kind"] = "identity"
-    elif all(part == distinct[0] for part in distinct):
-        flat |= flatten(distinct[0], "compressor.")
-    else:
-        flat |= flatten(compressor, "compressor.")
-        flat["compressor.kind"] = describe(compressor)
-    return flat
-
-
 def experiment(
-    sweep: Sweep, names: Mapping[str, str] | None = None, tuned: Collection[str] = ()
+    sweep: Sweep,
+    names: Mapping[str, str] | None = None,
+    tuned: Collection[str] = (),
+    scale: tuple[str, str] | None = None,
 ) -> Experiment:
     """Cells of a sweep, soba first and else in the order of its file, and its axes.
 
     `names` has the methods' names by hash of the members, as far as they have any. Keys that were
-    `tuned` for each method before are parts of the methods, and no axes.
+    `tuned` for each method before are parts of the methods, and no axes. Those named in `scale`
+    become bounds, if others are left.
     """
     found: dict[str, list[Member]] = {}
     for member in sweep.members:
@@ -143,7 +126,13 @@ def experiment(
         )
         for members, flat, name in zip(lists, flats, called, strict=True)
     ]
-    return Experiment(sweep, relabelled(cells), keys)
+    labelled = relabelled(cells)
+    methods = tuple(cell for cell in labelled if cell.name not in (scale or ()))
+    if scale is None or not methods:
+        return Experiment(sweep, labelled, keys)
+    bounds = [cell for cell in labelled if cell not in methods]
+    bounds.sort(key=lambda cell: scale.index(cell.name))
+    return Experiment(sweep, methods, keys, tuple(bounds), scale)
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
@@ -169,54 +158,37 @@ def axes_of(
     return tuple(sorted(found, key=_rank))
 
 
-def _rank(key: str) -> tuple[int, str]:
+def _rank(key: str) -> tuple[int, int, str]:
     place = next((i for i, first in enumerate(_ORDER) if key.startswith(first)), len(_ORDER))
-    return place, key
+    return place, 0 if key.endswith(".kind") else 1 if key == RATIO else 2, key
 
 
 def relabelled(cells: Sequence[Cell], without: Sequence[str] = ()) -> tuple[Cell, ...]:
     """Cells whose labels say the algorithm and what varies among cells of the same algorithm.
 
-    A method's name stands for its algorithm.
+    A method's name stands for its algorithm. Where the compressor's kind tells variants of one
+    algorithm apart, the others say theirs, too.
     """
     keys = [key for key in (cells[0].settings if cells else ()) if key not in without]
-    texts: list[str] = []
+    shown: dict[str, list[str]] = {}
     for cell in cells:
-        same = [other for other in cells if other.method == cell.method]
-        shown = _telling(keys, same)
-        texts.append(printable(", ".join([cell.method, *_words(cell, shown)])))
+        same = [other.settings for other in cells if other.method == cell.method]
+        shown[cell.method] = telling(keys, same)
+    kinds_vary = any(COMPRESSOR in of_method for of_method in shown.values())
+
+    def of(cell: Cell) -> tuple[Mapping[str, Any], list[str], str]:
+        own = shown[cell.method]
+        compressor = features(cell.config).get(COMPRESSOR, "")
+        if kinds_vary and not cell.name and compressor != "identity":
+            own = [key for key in keys if key in (*own, COMPRESSOR)]
+        return cell.settings, own, compressor
+
+    found = phrases([cell.method for cell in cells], [of(cell) for cell in cells])
+    texts = [printable(text) for text in found]
     return tuple(
         replace(cell, label=f"{text} #{texts[: i + 1].count(text)}" if text in texts[:i] else text)
         for i, (cell, text) in enumerate(zip(cells, texts, strict=True))
     )
-
-
-def _telling(keys: Sequence[str], cells: Sequence[Cell]) -> list[str]:
-    """Keys that vary, but for those that merely go with a kind, as a top-k's bits."""
-    varying = [key for key in keys if len({repr(cell.settings[key]) for cell in cells}) > 1]
-    kinds = [key for key in varying if key.endswith(".kind")]
-    found = []
-    for key in varying:
-        values: dict[tuple[str, ...], set[str]] = {}
-        for cell in cells:
-            of_kinds = tuple(repr(cell.settings[kind]) for kind in kinds)
-            values.setdefault(of_kinds, set()).add(repr(cell.settings[key]))
-        if key in (*kinds, RATIO) or any(len(of_kinds) > 1 for of_kinds in values.values()):
-            found.append(key)
-    return found
-
-
-def _words(cell: Cell, keys: Sequence[str]) -> list[str]:
-    return [words(key, cell.settings[key]) for key in keys if cell.settings[key] is not None]
-
-
-def words(key: str, value: Any) -> str:  # noqa: ANN401
-    """A setting in a few words: `ratio 0.1`, `on x`."""
-    if key == VARIABLES:
-        return f"on {value}"
-    if key.endswith(".kind"):
-        return f"no {key.split('.')[-2]}" if value == "none" else number(value)
-    return f"{key.rsplit('.', 1)[-1].replace('_', ' ')} {number(value)}"
 
 
 def merged_steps(
@@ -261,21 +233,43 @@ def panels(
     """Split cells by the values of `axes` so that a panel has one line per algorithm.
 
     All cells stay together if there are at most `most_lines`. A method that lacks a key (soba has
-    no ratio) stands in every panel that its other settings fit.
+    no ratio), or to which it belongs (as its memory to ef-soba), stands in every panel that its
+    other settings fit.
     """
-    keys = [axis for axis in axes if len({repr(c.settings.get(axis)) for c in cells}) > 1]
+    keys = telling(axes, [cell.settings for cell in cells])
     lines = {(c.method, *(repr(c.settings[key]) for key in keys)) for c in cells}
     if not keys or len(lines) <= most_lines:
         return (Panel("", tuple(cells)),)
-    tuples = list(dict.fromkeys(tuple(c.settings[key] for key in keys) for c in cells))
+    places = _places(cells, keys)
+    tuples = list(dict.fromkeys(places))
     tuples.sort(key=lambda values: [sort_key(value) for value in values])
     full = [t for t in tuples if not any(t != other and _fits(t, other) for other in tuples)]
-    result = []
-    for place in full:
-        inside = [c for c in cells if _fits(tuple(c.settings[key] for key in keys), place)]
-        known = [words(k, v) for k, v in zip(keys, place, strict=True) if v is not None]
-        result.append(Panel(printable(", ".join(known)) or "other", tuple(inside)))
-    return tuple(result)
+    cases = [dict(zip(keys, place, strict=True)) for place in full]
+    titles = phrases([""] * len(full), [(c, keys, c.get(COMPRESSOR) or "") for c in cases])
+    return tuple(
+        Panel(
+            printable(title) or "other",
+            tuple(c for c, own in zip(cells, places, strict=True) if _fits(own, place)),
+        )
+        for title, place in zip(titles, full, strict=True)
+    )
+
+
+def _places(cells: Sequence[Cell], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The values by which cells fit into panels; None for what a method cannot do otherwise.
+
+    That is a key of the method's own that is the same in all its cells. Compressors are chosen.
+    """
+    values: dict[tuple[str, str], set[str]] = {}
+    for cell in cells:
+        for key in keys:
+            values.setdefault((cell.method, key), set()).add(repr(cell.settings[key]))
+
+    def is_own(cell: Cell, key: str) -> bool:
+        chosen = not key.startswith(OF_A_METHOD) or key.startswith("compressor.")
+        return not chosen and len(values[cell.method, key]) == 1
+
+    return [tuple(None if is_own(c, key) else c.settings[key] for key in keys) for c in cells]
 
 
 def _fits(values: tuple[Any, ...], place: tuple[Any, ...]) -> bool:

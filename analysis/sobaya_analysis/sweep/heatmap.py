@@ -19,17 +19,17 @@ from ..configs import number, printable
 from ..figures import rendered
 from .draw import columns_of, new_figure, plain_text
 from .experiment import (
-    RATIO,
     STEPS,
     Cell,
     Experiment,
     merged_steps,
     sort_key,
-    words,
 )
+from .labels import COMPRESSOR, RATIO, phrase, telling
 from .model import DIVERGED, FAILED
 from .numbers import Measure, final_band, score
 from .part import Choices, Part, Picture
+from .text import best_steps
 
 _COLOURS = "cividis"
 """Equally even in lightness for all kinds of colour vision."""
@@ -72,10 +72,11 @@ def maps(experiment: Experiment, rows: str, columns: str, measure: Measure) -> l
     others = [axis for axis in experiment.step_axes if axis not in (rows, columns)]
     cells = merged_steps(experiment.cells, others, lambda cell: score(cell, measure))
     rest = [axis for axis in experiment.axes if axis not in (rows, columns, *others)]
+    rest = telling(rest, [cell.settings for cell in cells])
     across = axis_values(cells, columns)
     by_title: dict[str, list[Cell]] = {}
     for cell in cells:
-        known = [words(key, cell.settings[key]) for key in rest if cell.settings[key] is not None]
+        known = phrase(cell.settings, rest, cell.settings.get(COMPRESSOR) or "")
         by_title.setdefault(printable(", ".join([cell.method, *known])), []).append(cell)
     return [
         _map(title, inside, (rows, axis_values(inside, rows)), (columns, across), measure)
@@ -124,7 +125,8 @@ def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> 
     about = f"Final {measure.label}: median over the seeds, with the seeds that diverged or failed."
     others = [axis for axis in experiment.step_axes if axis not in pair]
     if others:
-        about += f" Best over {', '.join(short(axis) for axis in others)}."
+        which = ", ".join(short(axis) for axis in others)
+        about += f" Of {which} each method has the {best_steps(measure)}."
     return [Part(f"Map of {name}", about, (Picture("heatmap", f"{measure.label}, {name}", image),))]
 
 

@@ -14,6 +14,7 @@ from .draw import styles_of
 from .experiment import MOST_LINES, OF_A_METHOD, Cell, Experiment, Panel, merged_steps, panels
 from .numbers import Measure, score
 from .part import Choices, Part, Picture
+from .text import best_steps
 
 _TEXT = (
     "Lines are medians over the seeds, bands the 20 % to 80 % quantiles, at equal iteration; "
@@ -45,7 +46,7 @@ def parts(experiment: Experiment, measure: Measure | None, _choices: Choices) ->
     if measure is not None:
         cells = merged_steps(cells, experiment.step_axes, lambda cell: score(cell, measure))
         if experiment.step_axes:
-            text += " Each line has the best of the step sizes that were tried."
+            text += f" Each line has the {best_steps(measure)}."
     rest = [axis for axis in experiment.axes if axis not in experiment.step_axes]
     pictures = []
     for place, panel in enumerate(_panels([cell for cell in cells if cell.runs], rest), start=1):

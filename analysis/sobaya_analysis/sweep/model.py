@@ -80,6 +80,15 @@ def read_sweep(folder: Path, skip_bad: bool = False) -> Sweep:
     )
 
 
+def check_ended(sweep: Sweep, member: Member, remedy: str = "run the sweep again") -> None:
+    """Refuse a run that has not completed, unless it diverged, which is a result."""
+    if member.state == DIVERGED or (member.state == COMPLETED and member.run is not None):
+        return
+    why = f" ({member.reason})" if member.reason else ""
+    problem = f"run {member.hash} is {member.state}{why}; {remedy}"
+    raise SweepError(sweep.path / SWEEP_NAME, problem)
+
+
 def _members(path: Path, items: list[Any], skip_bad: bool) -> Iterator[Member]:
     seen: set[str] = set()
     for place, item in enumerate(items):

@@ -23,12 +23,14 @@ class Measure:
     label: str
     percent: bool = False
     """An accuracy: shown in percent, better if higher, averaged over the last evaluations.
-    Others are better if lower, and the last evaluation counts."""
+    Of others the last evaluation counts."""
+    area: bool = False
+    """An area under a curve, better if higher. What is neither is better if lower."""
 
     @property
     def sign(self) -> int:
         """+1 if higher is better, -1 if lower is."""
-        return 1 if self.percent else -1
+        return 1 if self.percent or self.area else -1
 
     @property
     def worst(self) -> float:
@@ -41,6 +43,11 @@ MEASURES = (
     Measure("solution_accuracy", "test accuracy at y*(x) [%]", percent=True),
     Measure("hypergradient_norm", "hypergradient norm"),
 )
+AREAS = (
+    Measure("weight_auc", "AUC of the weights", area=True),
+    Measure("solution_loss_auc", "AUC of the losses at y*(x)", area=True),
+)
+"""How well corrupted samples are told from clean ones; runs are not judged by it."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,14 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return below + weight * (above - below)
 
 
-def visible_measures(cells: Sequence[Cell]) -> tuple[Measure, ...]:
+def visible_measures(
+    cells: Sequence[Cell], among: Sequence[Measure] = MEASURES
+) -> tuple[Measure, ...]:
     """Measures of which any run has a finite value."""
     runs = [run for cell in cells for run in cell.runs]
     return tuple(
         measure
-        for measure in MEASURES
+        for measure in among
         if any(np.isfinite(getattr(run, measure.column)).any() for run in runs)
     )
 
@@ -132,11 +141,12 @@ def value_for_bytes(member: Member, measure: Measure, budget: float) -> float | 
     """The measure when a worker has uploaded `budget` bytes, linear between evaluations.
 
     A run that ends with fewer bytes keeps its last value; one that diverged by then is worst.
+    None before the first evaluation.
     """
     if member.run is None or member.state not in (COMPLETED, DIVERGED):
         return None
     size, value = evaluations_by_bytes(member.run, measure)
-    if len(size) == 0:
+    if len(size) == 0 or budget < size[0]:
         return None
     if member.state == DIVERGED and budget > size[-1]:
         return measure.worst
@@ -146,12 +156,12 @@ def value_for_bytes(member: Member, measure: Measure, budget: float) -> float | 
 def bytes_for_value(member: Member, measure: Measure, target: float) -> float | None:
     """Bytes per worker after which the target is first reached, linear between evaluations.
 
-    Infinite if the run ended without reaching it.
+    Infinite if the run ended without reaching it; None if it was evaluated at its end alone.
     """
     if member.run is None or member.state not in (COMPLETED, DIVERGED):
         return None
     size, value = evaluations_by_bytes(member.run, measure)
-    if len(size) == 0:
+    if len(size) < 2:
         return None
     reached = measure.sign * (value - target) >= 0
     if not reached.any():

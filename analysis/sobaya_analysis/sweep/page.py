@@ -15,11 +15,13 @@ from . import (
     heatmap,
     learning,
     phases,
+    recovered,
     speedup,
     stability,
     target,
     tradeoff,
     traffic,
+    weights,
 )
 from .experiment import Experiment
 from .model import COMPLETED, STATES
@@ -29,6 +31,8 @@ from .part import Choices, Part, Picture
 Maker = Callable[[Experiment, Measure | None, Choices], list[Part]]
 MAKERS: tuple[Maker, ...] = (
     traffic.parts,
+    weights.parts,
+    recovered.parts,
     tradeoff.parts,
     learning.parts,
     equal_bytes.parts,
@@ -127,7 +131,7 @@ def _unfinished(experiment: Experiment) -> str:
             escape(member.state),
             escape(printable(member.reason, 160)),
         ]
-        for cell in experiment.cells
+        for cell in experiment.all_cells
         for member in cell.members
         if member.state != COMPLETED
     ]
@@ -141,7 +145,7 @@ def _unfinished(experiment: Experiment) -> str:
 def _members(experiment: Experiment) -> str:
     rows = [
         [escape(cell.label), " ".join(f"{m.seed}: {escape(m.hash)}" for m in cell.members)]
-        for cell in experiment.cells
+        for cell in experiment.all_cells
     ]
     head = [("method", "k"), ("seed: folder", "")]
     return f"<details><summary>Folders</summary>\n{table(head, rows)}\n</details>"

@@ -24,7 +24,8 @@ from .draw import (
     plain_text,
     styles_of,
 )
-from .experiment import Cell, Experiment, panels, relabelled, words
+from .experiment import Cell, Experiment, panels, relabelled
+from .labels import words
 from .model import COMPLETED, Member
 from .numbers import Band, Measure, band
 from .part import Choices, Part, Picture, Table

@@ -29,18 +29,16 @@ from .draw import (
     styles_of,
 )
 from .experiment import (
-    RATIO,
     STEPS,
-    VARIABLES,
     Cell,
     Experiment,
-    features,
     is_number,
     panels,
     relabelled,
     values_of,
 )
 from .heatmap import short
+from .labels import RATIO, VARIABLES, features
 from .model import COMPLETED, DIVERGED, Member
 from .numbers import Measure, band, final_band, values_at
 from .part import Choices, Part, Picture, Table

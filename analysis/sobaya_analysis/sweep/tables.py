@@ -14,10 +14,26 @@ from ..configs import describe, number
 from ..summary import summarise_run
 from .experiment import Cell, Experiment, is_reference, merged_steps
 from .model import PHASES, STATES, Member
-from .numbers import MEASURES, Band, Measure, final, final_band, paired, score, visible_measures
+from .numbers import (
+    AREAS,
+    MEASURES,
+    Band,
+    Measure,
+    final,
+    final_band,
+    paired,
+    score,
+    visible_measures,
+)
+from .recovered import recovered
 from .traffic import upload
 
-_LAST = ("objective", "weight_auc", "lower_distance", "auxiliary_distance")
+_LAST = (
+    "objective",
+    *(area.column for area in AREAS),
+    "lower_distance",
+    "auxiliary_distance",
+)
 
 
 def runs_csv(experiments: Sequence[Experiment]) -> str:
@@ -26,7 +42,7 @@ def runs_csv(experiments: Sequence[Experiment]) -> str:
         [
             {**_what(experiment, cell), **_member(member)}
             for experiment in experiments
-            for cell in experiment.cells
+            for cell in experiment.all_cells
             for member in cell.members
         ]
     )
@@ -44,8 +60,22 @@ def groups_csv(experiments: Sequence[Experiment]) -> str:
         }
         seen = next(iter(visible_measures(experiment.cells)), MEASURES[0])
         rows += [
-            {**_what(experiment, cell), **_group(cell, tuned), **_upload(cell, tuned[seen])}
+            {
+                **_what(experiment, cell),
+                **_group(cell, tuned),
+                **_more(cell, experiment),
+                **_upload(cell, tuned[seen]),
+            }
             for cell in experiment.cells
+        ]
+        # What methods are measured between is compared with none of them.
+        rows += [
+            {
+                **_what(experiment, cell),
+                **_group(cell, dict.fromkeys(MEASURES, ())),
+                **_more(cell, experiment),
+            }
+            for cell in experiment.bounds
         ]
     return _text(rows)
 
@@ -98,6 +128,20 @@ def _group(cell: Cell, tuned: Mapping[Measure, Sequence[Cell]]) -> dict[str, Any
         row |= _band("final", final_band(cell, measure), measure)
         lost = paired(cell, base, measure) if base else None
         row |= _band("lost", lost, measure)
+    return row
+
+
+def _more(cell: Cell, experiment: Experiment) -> dict[str, float | None]:
+    """Columns that few sweeps have."""
+    row: dict[str, float | None] = {}
+    for area in visible_measures(experiment.all_cells, AREAS):
+        row |= _band("final", final_band(cell, area), area)
+    if experiment.scale is not None and cell not in experiment.bounds:
+        for measure in visible_measures(experiment.all_cells):
+            found = recovered(cell, experiment, measure)
+            ends = ("median", "low", "high")
+            name = f"recovered_{measure.column}"
+            row |= {f"{name}_{end}": getattr(found, end, None) for end in ends}
     return row
 
 

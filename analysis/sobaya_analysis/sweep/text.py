@@ -10,12 +10,20 @@ from .numbers import Band, Measure
 NONE = "\N{EN DASH}"
 
 
+def best_steps(measure: Measure) -> str:
+    """Which step sizes a method has where several were run, and by what data they are chosen."""
+    data = "by test data" if measure.percent else "without test data"
+    return f"best of the step sizes that were tried, chosen {data} on the same seeds"
+
+
 def value(number: float | None, measure: Measure) -> str:
-    """A value of the measure: accuracies with two digits, norms with three."""
+    """A value of the measure: accuracies with two digits, areas and norms with three."""
     if number is None or math.isnan(number):
         return NONE
     if math.isinf(number):
         return "diverged"
+    if measure.area:
+        return f"{number:.3f}"
     return f"{number:.2f}" if measure.percent else f"{number:.2e}"
 
 
@@ -27,6 +35,15 @@ def spread(found: Band | None, measure: Measure) -> str:
     if found.n == 1 or found.low == found.high:
         return middle
     return f"{middle} [{value(found.low, measure)}, {value(found.high, measure)}]"
+
+
+def share(found: Band | None) -> str:
+    """Median and band of shares, in percent."""
+    if found is None:
+        return NONE
+    ends = (found.median, found.low, found.high)
+    middle, low, high = ("diverged" if math.isinf(e) else f"{100 * e:.1f}" for e in ends)
+    return middle if found.n == 1 or found.low == found.high else f"{middle} [{low}, {high}]"
 
 
 def size(number: float) -> str:

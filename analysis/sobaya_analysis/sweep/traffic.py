@@ -70,7 +70,7 @@ def parts(experiment: Experiment, measure: Measure | None, _choices: Choices) ->
     if measure.percent:
         about += " Below 0 a method is ahead of soba."
     if experiment.step_axes:
-        about += " Each method has the best of the step sizes that were tried."
+        about += f" Each method has the {text.best_steps(measure)}."
     return [Part("Traffic", about, (), table)]
 
 
