@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from ..configs import number, printable
+from ..configs import number
 from ..figures import rendered
 from .draw import columns_of, new_figure, plain_text
 from .experiment import (
@@ -23,9 +23,10 @@ from .experiment import (
     Cell,
     Experiment,
     merged_steps,
+    relabelled,
     sort_key,
 )
-from .labels import COMPRESSOR, RATIO, phrase, telling
+from .labels import RATIO
 from .model import DIVERGED, FAILED
 from .numbers import Measure, final_band, score
 from .part import Choices, Part, Picture
@@ -71,16 +72,17 @@ def maps(experiment: Experiment, rows: str, columns: str, measure: Measure) -> l
     """One map per algorithm and setting of the other axes; other step sizes at their best."""
     others = [axis for axis in experiment.step_axes if axis not in (rows, columns)]
     cells = merged_steps(experiment.cells, others, lambda cell: score(cell, measure))
-    rest = [axis for axis in experiment.axes if axis not in (rows, columns, *others)]
-    rest = telling(rest, [cell.settings for cell in cells])
+    without = (rows, columns, *others)
+    rest = [axis for axis in experiment.axes if axis not in without]
     across = axis_values(cells, columns)
-    by_title: dict[str, list[Cell]] = {}
+    groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
-        known = phrase(cell.settings, rest, cell.settings.get(COMPRESSOR) or "")
-        by_title.setdefault(printable(", ".join([cell.method, *known])), []).append(cell)
+        key = (cell.method, *(repr(cell.settings[axis]) for axis in rest))
+        groups.setdefault(key, []).append(cell)
+    heads = relabelled([inside[0] for inside in groups.values()], without=without)
     return [
-        _map(title, inside, (rows, axis_values(inside, rows)), (columns, across), measure)
-        for title, inside in by_title.items()
+        _map(head.label, inside, (rows, axis_values(inside, rows)), (columns, across), measure)
+        for head, inside in zip(heads, groups.values(), strict=True)
     ]
 
 
