@@ -5,7 +5,7 @@ mod common;
 
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use common::{SEED, problem, problem_examples};
 use sobaya::gradients::{self, Finding};
@@ -128,7 +128,14 @@ fn the_check_takes_no_direction_that_is_not_a_number() {
 /// On a mini-batch, directions and losses agree; over all samples they do not.
 #[test]
 fn the_check_finds_mini_batches_of_another_loss() {
-    for config in problem_examples() {
+    let uniform = problem_examples().into_iter().filter(|config| config["sampler"] != "slice");
+    for mut config in uniform {
+        // With little noise.
+        for key in ["batch_lower", "batch_upper"] {
+            if let Some(batch) = config.get_mut(key) {
+                *batch = json!(100);
+            }
+        }
         let findings = findings_of(&config, Mistake::UpperTwice);
         let wrong: Vec<&str> = findings.iter().filter(|f| f.is_wrong()).map(|f| f.what).collect();
         assert!(wrong.contains(&"D_z, all samples"), "{config}: {findings:?}");

@@ -230,9 +230,10 @@ pub fn problem_examples() -> Vec<Value> {
         }
     }
     examples[2]["sampler"] = json!("slice");
-    for sampler in ["uniform", "slice"] {
+    // Short slices: they leave out the samples at the ends more often.
+    for (sampler, lower, upper) in [("uniform", 12, 6), ("slice", 4, 2)] {
         examples.push(json!({ "kind": "hyper-cleaning", "dataset": "mnist-small", "samples": 300,
-            "batch_lower": 8, "batch_upper": 6, "sampler": sampler, "l2": 0.05 }));
+            "batch_lower": lower, "batch_upper": upper, "sampler": sampler, "l2": 0.05 }));
     }
     examples.extend(regularization_examples());
     assert_all_kinds(problems::registry(), &examples);
@@ -251,9 +252,9 @@ pub fn regularization_examples() -> Vec<Value> {
         }
         problem
     };
-    // Short ones: a slice leaves out the samples at the ends more often.
-    let slice =
-        json!({ "sampler": "slice", "intercept": true, "start": "random", "batch_lower": 6 });
+    // Short ones, as above.
+    let slice = json!({ "sampler": "slice", "intercept": true, "start": "random",
+        "batch_lower": 4, "batch_upper": 2 });
     vec![
         on(svmlight(2, false)),
         with(on(svmlight(2, false)), slice.clone()),
