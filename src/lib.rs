@@ -12,6 +12,7 @@
 //! - [`compressors`]: one file per compressor; [`packet`]: what travels
 //! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
 //! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
+//! - [`archive`]: what a run must remember to go on
 //! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
 //! - [`sweep`]: many configs from one file, each run by this program as a child
 //! - [`cli`]: one file per subcommand
@@ -32,6 +33,7 @@ pub fn main_with(registry: registry::Registry<problems::Problems>) -> ! {
 }
 
 pub mod algorithms;
+pub mod archive;
 pub mod cli;
 pub mod comm;
 pub mod compressors;

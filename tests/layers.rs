@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 24] = [
+const ROOMS: [(&str, &str); 25] = [
     ("algorithms", "config net problems registry scalar vars workers"),
+    ("archive", "scalar vars"),
     ("comm", ""),
     ("compressors", "config key packet registry scalar simd vars"),
     ("config", "algorithms compressors data feedback net problems registry vars"),
