@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 25] = [
+const ROOMS: [(&str, &str); 26] = [
     ("algorithms", "config net problems registry scalar vars workers"),
     ("archive", "scalar vars"),
     ("comm", ""),
@@ -15,6 +15,7 @@ const ROOMS: [(&str, &str); 25] = [
     ("error", "comm config data log net problems sweep"),
     ("evaluate", "net problems scalar vars"),
     ("gradients", "key problems vars"),
+    ("graph", "config key"),
     ("key", ""),
     ("log", "config evaluate net problems system"),
     ("feedback", "compressors config packet registry scalar vars"),
