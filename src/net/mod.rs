@@ -23,8 +23,9 @@ mod wishes;
 
 use std::ops::Range;
 
+use crate::archive::{Archive, Holder};
 use crate::comm::{Comm, CommError, Messages, Placement};
-use crate::compressors::NotFinite;
+use crate::compressors::{Coder, NotFinite};
 use crate::packet::DecodeError;
 use crate::problems::Losses;
 use crate::scalar::Scalar;
@@ -178,6 +179,32 @@ impl<'c, F: Scalar> Net<'c, F> {
     /// Whether every rank makes the server's step.
     fn is_replicated(&self) -> bool {
         matches!(self.links.down, Downlink::Sum)
+    }
+
+    /// Shows a holder's state to `archive` ([`crate::archive`]): what feedback and coders keep, what is to
+    /// come down still, what travelled, and the last losses. Clocks and what was handed to MPI are of a
+    /// rank, and of one part of a run.
+    pub fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.links.feedback.state(of, archive);
+        if of != Holder::Server {
+            return;
+        }
+        for link in &mut self.links.up {
+            if let Coder::LowRank(coder) = &mut link.coder {
+                coder.state(archive);
+            }
+        }
+        let mut warm = self.warm.bits();
+        archive.word(&mut warm);
+        self.warm = Blocks::from_bits(warm);
+        archive.word(&mut self.traffic.upload_bytes);
+        archive.word(&mut self.traffic.download_bytes);
+        // As words: a loss that was not needed is no number.
+        for loss in [&mut self.losses.upper, &mut self.losses.lower] {
+            let mut bits = loss.to_bits();
+            archive.word(&mut bits);
+            *loss = f64::from_bits(bits);
+        }
     }
 
     /// What travelled so far; at the root.
