@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
 const ROOMS: [(&str, &str); 26] = [
-    ("algorithms", "config net problems registry scalar vars workers"),
+    ("algorithms", "archive config graph net problems registry scalar vars workers"),
     ("archive", "scalar vars"),
     ("comm", ""),
-    ("compressors", "config key packet registry scalar simd vars"),
-    ("config", "algorithms compressors data feedback net problems registry vars"),
+    ("compressors", "archive config key packet registry scalar simd vars"),
+    ("config", "algorithms compressors data feedback graph net problems registry vars"),
     ("data", "config key product scalar"),
     ("error", "comm config data log net problems sweep"),
     ("evaluate", "net problems scalar vars"),
@@ -18,8 +18,8 @@ const ROOMS: [(&str, &str); 26] = [
     ("graph", "config key"),
     ("key", ""),
     ("log", "config evaluate net problems system"),
-    ("feedback", "compressors config packet registry scalar vars"),
-    ("net", "comm compressors feedback key packet problems scalar vars workers"),
+    ("feedback", "archive compressors config packet registry scalar vars"),
+    ("net", "archive comm compressors feedback graph key packet problems scalar simd vars workers"),
     ("packet", "scalar"),
     ("prelude", "config data key problems registry scalar vars"),
     ("problems", "config data key product registry scalar simd vars"),
