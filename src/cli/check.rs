@@ -9,9 +9,10 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::gradients;
 use crate::log::bytes;
-use crate::net::Links;
+use crate::net::{Links, Neighbours, Rounds};
 use crate::run::build;
 use crate::scalar::Scalar;
+use crate::vars::{Block, Dims};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -52,6 +53,11 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let links = build::links::<F>(plan, &*problem, 0..0)?;
     let rounds = build::algorithm::<F>(plan, &*problem, 0..0)?.rounds();
     let placement = Placement { workers: plan.workers, ranks };
+    if let Some(neighbours) = &links.neighbours {
+        let hosted = |rank: usize| problem.footprint(placement.hosted(rank)) as u64;
+        let data = (0..ranks).map(hosted).max().unwrap_or(0);
+        return Ok(graph_costs(plan, dims, neighbours, &rounds, placement, data));
+    }
     let costs = links.costs(dims, &rounds);
     let dense_up = links.dense_upload(dims, &rounds) as f64;
     let dense_down = Links::<F>::dense_download(dims, &rounds) as f64;
@@ -103,6 +109,53 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
         bytes(costs.largest_download.max(costs.largest_upload * most_hosted as u64))
     );
     Ok(out)
+}
+
+/// Memory and bytes of a run without a server; `data` is what the largest rank's problem takes.
+fn graph_costs<F: Scalar>(
+    plan: &Plan,
+    dims: Dims,
+    neighbours: &Neighbours<F>,
+    rounds: &Rounds,
+    placement: Placement,
+    data: u64,
+) -> String {
+    let link_bytes = neighbours.link_bytes(dims, rounds);
+    let of_link: u64 = link_bytes.iter().sum();
+    let mut out = String::new();
+    let Dims { upper, lower } = dims;
+    let _ = writeln!(out, "p = {upper}, q = {lower}, {} {} numbers", dims.total(), F::NAME);
+    let (mut sent, mut heard) = (0, 0);
+    for ((block, mixed), bytes_of_link) in
+        Block::ALL.into_iter().zip(&neighbours.variables).zip(link_bytes)
+    {
+        let graph = &mixed.graph;
+        sent += graph.heard() as u64 * bytes_of_link;
+        heard += graph.degree() as u64 * bytes_of_link;
+        let _ = writeln!(
+            out,
+            "{}: spectral gap {:.4}, at most {} neighbours, {} links, <= {} a link and iteration",
+            block.name(),
+            graph.spectral_gap(),
+            graph.degree(),
+            graph.links().len(),
+            bytes(bytes_of_link)
+        );
+    }
+    let hosted = placement.hosted(0).len() as u64;
+    let state = (neighbours.numbers(dims) * F::BYTES) as u64;
+    // Packets of the hosted agents, of those that they hear, and a message of each.
+    let memory = data + hosted * (state + 2 * (of_link + heard));
+    let rows = [
+        (format!("memory of the largest of {} ranks   <= ", placement.ranks), memory),
+        ("all links in an iteration        <= ".into(), sent),
+        ("all links in the run             <= ".into(), sent * plan.iterations),
+        ("largest message                  <= ".into(), hosted * of_link),
+    ];
+    for (what, value) in rows {
+        let _ = writeln!(out, "{what} {}", bytes(value));
+    }
+    out
 }
 
 fn check_gradients(plan: &Plan, folder: &Folder) -> Result<(), Error> {

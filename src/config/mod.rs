@@ -3,6 +3,7 @@
 //! `read.rs` turns files and `--set` overrides into one JSON value, `plan.rs` checks it against the
 //! registries and fills in every default, `travel.rs` the keys that say how vectors travel, `numbers.rs` holds the ranges that keys may have.
 
+mod graph;
 mod numbers;
 mod plan;
 mod read;
@@ -12,6 +13,7 @@ mod travel;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use graph::{GraphPlan, Weights, WeightsMode};
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
 pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision};
 pub use read::{apply_override, read_file, set_key};

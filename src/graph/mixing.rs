@@ -51,7 +51,7 @@ impl Mixing {
     pub fn resolved(self, topology: &Topology) -> Result<Self, KeyError> {
         let weighted = topology.weights().is_some();
         let kind = match (self.kind, topology) {
-            (kind, Topology::OnePeerExponential {}) => kind,
+            (_, Topology::OnePeerExponential {}) => None,
             (None, _) if weighted => Some(Rule::Weights),
             (None, _) => Some(Rule::Metropolis),
             (Some(Rule::Weights), _) if !weighted => {
@@ -65,23 +65,21 @@ impl Mixing {
 }
 
 /// The one-peer matrices are what they are.
-pub(super) fn refuse_weights_of_one_peer(mixing: Mixing, induced: bool) -> Result<(), KeyError> {
-    let problem = "each agent of \"one-peer-exponential\" averages with one other by halves";
-    if mixing != Mixing::default() {
-        return Err(KeyError::value("mixing", format!("{problem}; remove this key")));
+pub(super) fn refuse_weights_of_one_peer(induced: bool) -> Result<(), KeyError> {
+    let problem = "each agent of \"one-peer-exponential\" averages with one other by halves; use \
+                   \"scaled\", or another topology";
+    match induced {
+        true => Err(KeyError::value("weights.mode", problem.into())),
+        false => Ok(()),
     }
-    if induced {
-        let remedy = "use \"scaled\", or another topology";
-        return Err(KeyError::value("weights.mode", format!("{problem}; {remedy}")));
-    }
-    Ok(())
 }
 
 /// (I + P_s) / 2 with P_s the shift by s = 1, 2, 4, .. below n.
-pub(super) fn one_peer(agents: usize) -> Vec<Matrix> {
+pub(super) fn one_peer(agents: usize, lazy: bool) -> Vec<Matrix> {
+    let other = if lazy { 0.25 } else { 0.5 };
     let shifted = |step: usize| {
         let row = |i: usize| {
-            let mut row = vec![(i, 0.5), ((i + step) % agents, 0.5)];
+            let mut row = vec![(i, 1.0 - other), ((i + step) % agents, other)];
             row.sort_unstable_by_key(|&(j, _)| j);
             row
         };

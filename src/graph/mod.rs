@@ -48,8 +48,8 @@ impl Graph {
         lambda: Option<&[f64]>,
     ) -> Result<Self, KeyError> {
         if let Topology::OnePeerExponential {} = topology {
-            mixing::refuse_weights_of_one_peer(mixing, lambda.is_some())?;
-            let matrices = mixing::one_peer(agents);
+            mixing::refuse_weights_of_one_peer(lambda.is_some())?;
+            let matrices = mixing::one_peer(agents, mixing.lazy);
             return Ok(Self { matrices, lambda: vec![1.0 / agents as f64; agents] });
         }
         let edges = topology.edges(agents).map_err(|e| e.below("topology"))?;
@@ -94,6 +94,12 @@ impl Graph {
             |matrix: &Matrix, i: usize| matrix.row(i).iter().filter(|(j, _)| *j != i).count();
         let all = self.matrices.iter().flat_map(|m| (0..self.agents()).map(move |i| heard(m, i)));
         all.max().unwrap_or(0)
+    }
+
+    /// How many vectors agents hear from each other in one exchange; alike in every phase.
+    pub fn heard(&self) -> usize {
+        let rows = self.matrices[0].rows.iter().enumerate();
+        rows.map(|(i, row)| row.iter().filter(|(j, _)| *j != i).count()).sum()
     }
 
     /// The directed links (sender, receiver) of all matrices, ascending.

@@ -188,11 +188,12 @@ impl<'r, F: Scalar> Run<'r, F> {
 
     fn evaluate(&mut self, k: u64) -> Result<Evaluation, Error> {
         let Self { plan, net, workers, algorithm, shown, observer, .. } = self;
-        net.show(k, algorithm.iterate(), shown)?;
+        let consensus = algorithm.show(k, net, shown)?;
         if !all_finite(shown.as_slice()) {
             return Err(Error::Diverged { iteration: k });
         }
-        let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        let metrics = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        let mut evaluation = metrics.with_consensus(consensus);
         if plan.evaluate.hypergradient_due(k, plan.iterations) {
             let problem = workers.problem();
             match evaluate::with_solution(net, problem, shown, plan.workers, evaluation)? {
@@ -256,7 +257,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             ranks: self.net.reports().len(),
             state_hash: iterate.hash(),
             traffic,
-            uncompressed_upload: self.done * workers as u64 * dense,
+            uncompressed_upload: self.done * dense,
             wall_seconds: self.start.elapsed().as_secs_f64(),
             seconds,
             peak_rss_bytes,
