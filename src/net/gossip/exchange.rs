@@ -12,7 +12,7 @@ use crate::scalar::Scalar;
 use crate::vars::{Blocks, add_scaled};
 
 impl<F: Scalar> Net<'_, F> {
-    fn fail(&mut self, k: u64, agent: usize, words: &str) {
+    pub(super) fn fail(&mut self, k: u64, agent: usize, words: &str) {
         let rank = self.comm.rank();
         let words = format!("rank {rank}, worker {agent}, iteration {k}: {words}");
         self.gossip.failure.get_or_insert(words);
@@ -74,7 +74,7 @@ impl<F: Scalar> Net<'_, F> {
     }
 
     /// The envelope of a message of this exchange.
-    fn exchange_envelope(&self, k: u64, packets: usize) -> frame::Envelope {
+    pub(super) fn exchange_envelope(&self, k: u64, packets: usize) -> frame::Envelope {
         self.envelope(Round::of(k, Blocks::NONE).lower(self.gossip.exchanges), packets)
     }
 

@@ -26,15 +26,15 @@ mod routes;
 use std::ops::Range;
 
 use super::link::{bytes_of, dense_packet, stream};
-use super::{Net, NetError, Phase, Round, Rounds, frame, overflow};
+use super::{Net, Phase, Round, Rounds};
 use crate::comm::Placement;
-use crate::compressors::{Compressor, Dense};
+use crate::compressors::Compressor;
 use crate::graph::Graph;
 use crate::key::{Key, Stream};
 use crate::packet::{DecodeError, Packet};
 use crate::problems::{Draw, Losses};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Blocks, Dims, add_scaled};
+use crate::vars::{Block, Dims};
 use crate::workers::WorkerError;
 
 use copies::Copies;
