@@ -270,3 +270,96 @@ fn unequal_agents_reach_the_weighted_optimum() {
         }
     }
 }
+
+/// First derivatives at two points are as good as second ones where the loss is quadratic.
+#[test]
+fn finite_differences_give_second_derivatives() {
+    let iterate = |kind: &str| {
+        let [alpha, beta, gamma] = STEPS;
+        let mut config = sparkle(["gossip"; 3]);
+        config["problem"]["noise"] = json!(0.1);
+        config["algorithm"] =
+            json!({ "kind": kind, "alpha": alpha, "beta": beta, "gamma": gamma, "theta": 0.5 });
+        mean_iterate::<f64>(config, 300).0
+    };
+    let (first, second) = (iterate("d-soba-fo"), iterate("d-soba"));
+    let off = distance(first.as_slice(), second.as_slice());
+    assert!(off > 0.0 && off < 1e-8, "{off:e}");
+}
+
+/// A tenth of the entries is a tenth of the bytes, but for headers.
+#[test]
+fn compressed_links_carry_a_tenth() {
+    let bytes = |compressor: Value| {
+        let mut config = sparkle(["ed"; 3]);
+        config["name"] = json!("bytes");
+        config["iterations"] = json!(10);
+        config["problem"] = json!({ "kind": "quadratic", "dim_upper": 4000, "dim_lower": 20 });
+        config["compressor"] = json!({ "x": compressor, "y": { "kind": "identity" },
+            "z": { "kind": "identity" } });
+        let traffic = run(config).traffic;
+        assert_eq!(traffic.upload_bytes, traffic.download_bytes);
+        let of_x = traffic.upload_bytes / (10 * 2 * WORKERS as u64) - 2 * (16 + 20 * 8);
+        of_x as f64 - 16.0
+    };
+    let dense = bytes(json!({ "kind": "identity" }));
+    assert_eq!(dense, 4000.0 * 8.0);
+    let sparse = bytes(json!({ "kind": "rand-k", "ratio": 0.1 }));
+    assert_eq!(sparse, 0.1 * dense);
+}
+
+/// Every link carries the same, and all of them together what is uploaded, on any number of ranks.
+#[test]
+fn links_are_counted_wherever_their_agents_are() {
+    let mut config = sparkle(["ed", "atc-gt", "extra"]);
+    config["name"] = json!("links");
+    config["iterations"] = json!(4);
+    config["topology"]["kind"] = json!("star");
+    let plan = plan(config);
+    let counts = |ranks: usize| {
+        let by_rank = common::on_ranks(ranks, |comm| {
+            let placement = sobaya::comm::Placement { workers: WORKERS, ranks };
+            let hosted = placement.hosted(sobaya::comm::Comm::rank(comm));
+            let problem = problem::<f64>(&plan.problem, WORKERS, hosted.clone());
+            let links = sobaya::run::build::links::<f64>(&plan, &*problem, hosted.clone());
+            let algorithm = sobaya::run::build::algorithm::<f64>(&plan, &*problem, hosted);
+            let mut algorithm = algorithm.expect("a good plan");
+            let setting = common::setting(WORKERS, problem.dims());
+            let mut net = sobaya::net::Net::new(comm, setting, links.expect("a good plan"));
+            let mut workers = sobaya::workers::Workers::new(problem);
+            for k in 0..4 {
+                algorithm.step(k, &mut workers, &mut net).expect("a step");
+            }
+            (net.traffic().upload_bytes, net.link_bytes().collect::<Vec<_>>())
+        });
+        let total = by_rank[0].0;
+        let links: Vec<_> = by_rank.into_iter().flat_map(|(_, links)| links).collect();
+        (total, links)
+    };
+    let (total, links) = counts(1);
+    assert_eq!(links.len(), 2 * (WORKERS - 1));
+    assert!(links.iter().all(|(_, bytes)| *bytes == links[0].1), "{links:?}");
+    assert_eq!(links.iter().map(|(_, bytes)| bytes).sum::<u64>(), total);
+    for ranks in [2, 3, WORKERS] {
+        assert_eq!(counts(ranks), (total, links.clone()), "{ranks} ranks");
+    }
+}
+
+/// An agent that fails ends the run on all ranks, and rank 0 says which one it was.
+#[test]
+fn what_fails_on_one_rank_ends_all() {
+    let mut config = sparkle(["atc-gt"; 3]);
+    config["name"] = json!("fails");
+    config["iterations"] = json!(10_000);
+    config["algorithm"]["gamma"] = json!(10.0);
+    let plan = plan(config);
+    for ranks in [1, 3, WORKERS] {
+        let errors = common::on_ranks(ranks, |comm| {
+            let ended = sobaya::run::run(&plan, comm, &common::folder(), None);
+            let error = ended.expect_err("the steps are too long");
+            (error.code(), error.agreed(), error.to_string())
+        });
+        assert!(errors.iter().all(|(code, agreed, _)| (*code, *agreed) == (4, true)), "{errors:?}");
+        assert!(errors[0].2.contains("worker") && errors[0].2.contains("iterat"), "{errors:?}");
+    }
+}
