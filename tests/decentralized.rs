@@ -330,16 +330,15 @@ fn links_are_counted_wherever_their_agents_are() {
             for k in 0..4 {
                 algorithm.step(k, &mut workers, &mut net).expect("a step");
             }
-            (net.traffic().upload_bytes, net.link_bytes().collect::<Vec<_>>())
+            (net.traffic().upload_bytes, net.link_bytes().expect("the end"))
         });
-        let total = by_rank[0].0;
-        let links: Vec<_> = by_rank.into_iter().flat_map(|(_, links)| links).collect();
-        (total, links)
+        by_rank.into_iter().next().expect("the root")
     };
     let (total, links) = counts(1);
     assert_eq!(links.len(), 2 * (WORKERS - 1));
-    assert!(links.iter().all(|(_, bytes)| *bytes == links[0].1), "{links:?}");
-    assert_eq!(links.iter().map(|(_, bytes)| bytes).sum::<u64>(), total);
+    assert!(links.iter().all(|link| link.bytes == links[0].bytes), "{links:?}");
+    assert!(links.is_sorted_by_key(|link| (link.from, link.to)), "{links:?}");
+    assert_eq!(links.iter().map(|link| link.bytes).sum::<u64>(), total);
     for ranks in [2, 3, WORKERS] {
         assert_eq!(counts(ranks), (total, links.clone()), "{ranks} ranks");
     }
@@ -361,5 +360,37 @@ fn what_fails_on_one_rank_ends_all() {
         });
         assert!(errors.iter().all(|(code, agreed, _)| (*code, *agreed) == (4, true)), "{errors:?}");
         assert!(errors[0].2.contains("worker") && errors[0].2.contains("iterat"), "{errors:?}");
+    }
+}
+
+/// The bits of the iterates, of their mean and of what travelled do not depend on the number of ranks.
+#[test]
+fn ranks_change_no_bit() {
+    let top_k = json!({ "kind": "top-k", "ratio": 0.2 });
+    for (strategies, compressor) in [
+        (["ed", "extra", "atc-gt"], Value::Null),
+        (["semi-atc-gt", "gossip", "non-atc-gt"], Value::Null),
+        (["ed", "atc-gt", "extra"], top_k),
+    ] {
+        let mut config = sparkle(strategies);
+        config["name"] = json!("bits");
+        config["iterations"] = json!(60);
+        config["problem"]["noise"] = json!(0.1);
+        config["compressor"] = compressor;
+        config["topology"] = json!({ "kind": "erdos-renyi", "probability": 0.4 });
+        let plan = plan(config);
+        let outcome = |ranks: usize| {
+            let run = |comm: &mut dyn sobaya::comm::Comm| {
+                sobaya::run::run(&plan, comm, &common::folder(), None).expect("a run")
+            };
+            let root = common::on_ranks(ranks, run).swap_remove(0).expect("the root's");
+            let values = root.evaluations.iter().flat_map(|(_, evaluation)| evaluation.values());
+            let bits: Vec<u64> = values.map(f64::to_bits).collect();
+            (root.state_hash, root.traffic, bits)
+        };
+        let alone = outcome(1);
+        for ranks in [2, 3, 4, WORKERS] {
+            assert_eq!(outcome(ranks), alone, "{strategies:?} on {ranks} ranks");
+        }
     }
 }

@@ -137,6 +137,11 @@ impl GraphPlan {
         Some(lambda.iter().map(|l| lambda.len() as f64 * l.get() / sum).collect())
     }
 
+    /// Of the graphs of x, y and z.
+    pub fn spectral_gaps(&self) -> [f64; 3] {
+        self.graphs.each_ref().map(Graph::spectral_gap)
+    }
+
     /// Whether directions are multiplied by it.
     pub fn scaled(&self) -> bool {
         self.weights.as_ref().is_some_and(|w| w.mode == WeightsMode::Scaled)

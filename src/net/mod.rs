@@ -33,7 +33,7 @@ use crate::scalar::Scalar;
 use crate::vars::{Block, Blocks, Dims, Vars};
 
 pub use clock::{Clock, PHASES, Phase};
-pub use gossip::{Coding, Importance, Mixed, Neighbours, Site};
+pub use gossip::{Coding, Importance, LinkBytes, Mixed, Neighbours, Site};
 pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink};
 pub use round::Round;
 pub use wishes::{StopReason, Wishes};

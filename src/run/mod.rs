@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::algorithms::{self, Algorithm};
 use crate::comm::{Comm, Placement, agree};
-use crate::config::{Plan, Precision};
+use crate::config::{GraphPlan, Plan, Precision};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
@@ -219,6 +219,7 @@ impl<'r, F: Scalar> Run<'r, F> {
         mine.extend(report.seconds.map(f64::from));
         mine.extend([report.wire_bytes_up as f64, report.wire_bytes_down as f64]);
         mine.push(crate::system::peak_rss_bytes() as f64);
+        let links = self.net.link_bytes()?;
         let Some(ranks) = self.net.values_of_ranks(&mine)? else { return Ok(None) };
 
         let mut reports = self.net.reports().to_vec();
@@ -230,7 +231,7 @@ impl<'r, F: Scalar> Run<'r, F> {
         let seconds =
             ranks.iter().map(|values| std::array::from_fn(|phase| values[phase])).collect();
         let peak = ranks.iter().map(|values| values[2 * PHASES + 2] as u64).max();
-        let summary = self.summary(seconds, peak.unwrap_or(0));
+        let summary = Summary { links, ..self.summary(seconds, peak.unwrap_or(0)) };
         if let Some(Observer { mut log, progress, .. }) = self.observer.take() {
             progress.finish();
             log.reports(&reports)?;
@@ -262,6 +263,8 @@ impl<'r, F: Scalar> Run<'r, F> {
             seconds,
             peak_rss_bytes,
             losses: self.net.losses(),
+            spectral_gaps: self.plan.graph.as_ref().map(GraphPlan::spectral_gaps),
+            links: vec![],
             evaluation: self.evaluations.last().map(|&(_, evaluation)| evaluation),
         }
     }

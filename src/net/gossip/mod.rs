@@ -37,6 +37,8 @@ use crate::scalar::Scalar;
 use crate::vars::{Block, Dims};
 use crate::workers::WorkerError;
 
+pub use report::LinkBytes;
+
 use copies::Copies;
 use routes::Routes;
 

@@ -7,6 +7,17 @@ use crate::problems::Losses;
 use crate::scalar::Scalar;
 use crate::vars::{Block, Vars, norm};
 
+/// What a directed link carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkBytes {
+    /// The sender.
+    pub from: usize,
+    /// The receiver.
+    pub to: usize,
+    /// Lengths of its packets.
+    pub bytes: u64,
+}
+
 impl<F: Scalar> Net<'_, F> {
     /// The end of an iteration: losses, times, bytes and wishes to rank 0, and to all whether they go on.
     pub fn close(&mut self, k: u64) -> Result<(), NetError> {
@@ -103,9 +114,23 @@ impl<F: Scalar> Net<'_, F> {
         Ok(errors.map(f64::sqrt))
     }
 
-    /// The directed links (sender, receiver) from agents of this rank, and the bytes that each has carried.
-    pub fn link_bytes(&self) -> impl Iterator<Item = ((usize, usize), u64)> {
+    /// At the root: each directed link, ascending, with the bytes that it has carried; none where there is
+    /// a server.
+    pub fn link_bytes(&mut self) -> Result<Vec<LinkBytes>, NetError> {
+        if !self.has_neighbours() {
+            return Ok(vec![]);
+        }
         let Gossip { links, link_bytes, .. } = &self.gossip;
-        links.iter().copied().zip(link_bytes.iter().copied())
+        let each = links.iter().zip(link_bytes);
+        // Below 2^53 these are whole numbers.
+        let mine: Vec<f64> =
+            each.flat_map(|(&(from, to), &bytes)| [from as f64, to as f64, bytes as f64]).collect();
+        let all = self.values_of_ranks(&mine)?.unwrap_or_default().concat();
+        let link = |values: &[f64]| LinkBytes {
+            from: values[0] as usize,
+            to: values[1] as usize,
+            bytes: values[2] as u64,
+        };
+        Ok(all.chunks_exact(3).map(link).collect())
     }
 }
