@@ -19,6 +19,7 @@ mod publish;
 mod round;
 mod segments;
 mod star;
+mod wishes;
 
 use std::ops::Range;
 
@@ -33,6 +34,7 @@ use crate::vars::{Block, Blocks, Dims, Vars};
 pub use clock::{Clock, PHASES, Phase};
 pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink};
 pub use round::Round;
+pub use wishes::{StopReason, Wishes};
 
 /// A run's communication failed.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,10 @@ pub struct Net<'c, F> {
     /// Whose mean right factors of low rank have not come down yet.
     warm: Blocks,
     reports: Vec<RankReport>,
+    /// What this rank wants; at the root of a star what any rank wants.
+    wishes: Wishes,
+    /// What all ranks know to be wanted.
+    agreed: Wishes,
     /// Buffers that are reused.
     down: Vec<u8>,
     up: Vec<u8>,
@@ -138,6 +144,8 @@ impl<'c, F: Scalar> Net<'c, F> {
             losses: Losses::NONE,
             iteration: None,
             warm: Blocks::NONE,
+            wishes: Wishes::default(),
+            agreed: Wishes::default(),
             down: vec![],
             up: vec![],
             inbox: Messages::default(),
@@ -219,6 +227,21 @@ impl<'c, F: Scalar> Net<'c, F> {
     pub fn report(&mut self) -> RankReport {
         let (wire_bytes_up, wire_bytes_down) = self.wire;
         RankReport { wire_bytes_up, wire_bytes_down, seconds: self.clock.take_lap() }
+    }
+
+    /// Has all ranks know of this rank's wishes in time: those of the root at the end of the next step, those
+    /// of others at the end of that or of the one after it.
+    pub fn wish(&mut self, wishes: Wishes) {
+        self.wishes = self.wishes.and(wishes);
+    }
+
+    /// What is to be done after this step, the same on all ranks; it is then no longer wished for.
+    pub fn take_agreed(&mut self) -> Wishes {
+        let agreed = std::mem::take(&mut self.agreed);
+        if agreed != Wishes::default() {
+            self.wishes = Wishes::default();
+        }
+        agreed
     }
 
     /// What each rank reported with its last message, about the step before; at the root.
