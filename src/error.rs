@@ -6,6 +6,7 @@ use crate::config::{ConfigError, KeyError};
 use crate::data::DataError;
 use crate::log::LogError;
 use crate::net::NetError;
+use crate::output::OutputError;
 use crate::problems::ProblemError;
 use crate::sweep::SweepError;
 
@@ -39,8 +40,10 @@ pub enum Error {
     Log(#[from] LogError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    #[error("cannot write the output: {0}")]
-    Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("cannot write to stdout: {0}")]
+    Stdout(#[from] std::io::Error),
     /// What another rank, or this one, told all ranks.
     #[error("{}", .0.message)]
     Agreed(Failure),
@@ -75,7 +78,7 @@ impl Error {
             Self::Problem(ProblemError::Data(_)) => 3,
             Self::Diverged { .. } | Self::Gradients { .. } => 4,
             Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
-            Self::Log(_) | Self::Output(_) => 5,
+            Self::Log(_) | Self::Output(_) | Self::Stdout(_) => 5,
             Self::Sweep(error) => error.code(),
             Self::Net(_) => 70,
             Self::Agreed(failure) => failure.code,

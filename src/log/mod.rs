@@ -4,13 +4,13 @@
 //! memory and replaces the old one by a rename, so that it is complete at any time.
 
 mod collect;
-mod files;
 mod hdf5;
 mod journal;
 mod progress;
 mod scales;
 mod table;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,15 +19,15 @@ use serde_json::{Value, json};
 use crate::config::Plan;
 use crate::evaluate::Evaluation;
 use crate::net::{PHASES, RankReport};
+use crate::output::{Claim, OutputError};
 
 pub use self::hdf5::Header;
 pub use collect::collect;
-pub use files::{create_folder, discard, replace};
 pub use journal::{Record, Row};
 pub use progress::Progress;
 pub use table::{Summary, bytes, table};
 
-/// A file of the output folder could not be written.
+/// The log could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum LogError {
@@ -35,6 +35,8 @@ pub enum LogError {
         "output folder {0} already holds a run; give another --out, or move or remove the folder"
     )]
     Exists(PathBuf),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error("cannot write {}: {source}; check space and permissions", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot read back {}: {source}", path.display())]
@@ -59,13 +61,29 @@ impl Status {
     }
 }
 
+/// What a run writes besides its checkpoints; the summary is last: see [`discard`].
+const FILES: [&str; 4] = ["config.json", "log.journal", "log.h5", "summary.json"];
+
+/// Takes a run that did not complete out of its folder; other files stay. The summary goes first: what
+/// is left then never looks like a run that has ended.
+pub fn discard(folder: &Path) -> Result<(), LogError> {
+    for name in FILES.iter().rev() {
+        let path = folder.join(name);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => (),
+            removed => removed.map_err(|source| LogError::Write { path, source })?,
+        }
+    }
+    Ok(())
+}
+
 /// Least time between two builds of `log.h5`, and least ratio of it to the time that a build takes.
 const PAUSE: Duration = Duration::from_secs(2);
 const BUILD_SHARE: u32 = 50;
 
 /// The log of one run.
 pub struct Log {
-    folder: PathBuf,
+    claim: Claim,
     header: Header,
     journal: journal::Journal,
     built_at: Instant,
@@ -78,23 +96,26 @@ pub struct Log {
 }
 
 impl Log {
-    /// Claims the output folder and writes config.json and an empty log. A folder that could not
-    /// be filled is left without a claim.
-    pub fn create(folder: &Path, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
-        files::create_folder(folder)?;
+    /// Writes config.json and an empty log to a folder that holds no run. What could not be filled is
+    /// left as it was.
+    pub fn create(claim: &Claim, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
+        let folder = claim.folder();
+        if FILES.iter().any(|name| folder.join(name).exists()) {
+            return Err(LogError::Exists(folder.to_owned()));
+        }
         let config = serde_json::to_string_pretty(&plan.resolved).unwrap_or_default() + "\n";
-        files::claim(folder, "config.json", config.as_bytes())?;
-        Self::open(folder, plan, ranks).inspect_err(|_| {
-            for name in ["log.journal", "config.json"] {
-                let _ = std::fs::remove_file(folder.join(name));
+        let log = claim.replace("config.json", config.as_bytes()).map_err(LogError::from);
+        log.and_then(|()| Self::open(claim, plan, ranks)).inspect_err(|_| {
+            if claim.check().is_ok() {
+                let _ = discard(folder);
             }
         })
     }
 
-    fn open(folder: &Path, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
+    fn open(claim: &Claim, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
         let mut log = Self {
-            folder: folder.to_owned(),
-            journal: journal::Journal::create(&folder.join("log.journal"))?,
+            claim: claim.clone(),
+            journal: journal::Journal::create(&claim.folder().join("log.journal"))?,
             header: Header::new(plan, ranks),
             built_at: Instant::now(),
             build_time: Duration::ZERO,
@@ -146,17 +167,17 @@ impl Log {
         let mut summary = summary.clone();
         summary["status"] = json!(status.name());
         let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
-        files::replace(&self.folder.join("summary.json"), text.as_bytes())
+        Ok(self.claim.replace("summary.json", text.as_bytes())?)
     }
 
     fn build(&mut self, status: Status, reason: &str) -> Result<(), LogError> {
         let start = Instant::now();
         self.journal.flush()?;
-        let path = self.folder.join("log.h5");
-        let records = journal::read(&self.folder.join("log.journal"))?;
+        let path = self.claim.folder().join("log.h5");
+        let records = journal::read(&self.claim.folder().join("log.journal"))?;
         let image = self::hdf5::image(&self.header, records, status, reason)
             .map_err(|source| LogError::Hdf5 { path: path.clone(), source })?;
-        files::replace(&path, &image)?;
+        self.claim.replace("log.h5", &image)?;
         self.build_time = start.elapsed();
         self.built_at = Instant::now();
         Ok(())
