@@ -45,7 +45,7 @@ fn copy(log: &File, file: &File, name: &str) -> Result<()> {
 }
 
 /// Names of a dataset's dimensions; none if they have no names.
-fn dimensions(log: &Group, dataset: &str) -> Result<Vec<String>> {
+pub(super) fn dimensions(log: &Group, dataset: &str) -> Result<Vec<String>> {
     let dataset = log.dataset(dataset)?;
     if !dataset.attr_names()?.iter().any(|name| name == scales::LIST) {
         return Ok(vec![]);
