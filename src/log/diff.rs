@@ -76,7 +76,7 @@ enum Content {
     Absent,
     Text(String),
     Floats(Vec<f64>),
-    Integers(Vec<i64>),
+    Integers(Vec<i128>),
     /// Of a type that a log does not use.
     Else(TypeDescriptor),
 }
@@ -116,9 +116,14 @@ fn content(container: &Container) -> Result<Content> {
             Content::Text(container.read_scalar::<VarLenUnicode>()?.as_str().to_owned())
         }
         TypeDescriptor::Float(_) => Content::Floats(container.read_raw()?),
-        TypeDescriptor::Integer(_) => Content::Integers(container.read_raw()?),
+        TypeDescriptor::Integer(_) => Content::Integers(wide(container.read_raw::<i64>()?)),
+        TypeDescriptor::Unsigned(_) => Content::Integers(wide(container.read_raw::<u64>()?)),
         other => Content::Else(other),
     })
+}
+
+fn wide<T: Into<i128>>(values: Vec<T>) -> Vec<i128> {
+    values.into_iter().map(Into::into).collect()
 }
 
 fn compare(name: &str, a: Column, b: Column, found: &mut Vec<String>) {
@@ -133,7 +138,7 @@ fn first_difference(name: &str, a: &Content, b: &Content) -> Vec<String> {
     match (a, b) {
         (Content::Absent, Content::Absent) => vec![],
         (Content::Text(a), Content::Text(b)) => text_difference(name, a, b).into_iter().collect(),
-        (Content::Integers(a), Content::Integers(b)) => number_differences(name, a, b, i64::eq),
+        (Content::Integers(a), Content::Integers(b)) => number_differences(name, a, b, i128::eq),
         (Content::Floats(a), Content::Floats(b)) => number_differences(name, a, b, same_float),
         (Content::Else(a), Content::Else(b)) if a == b => {
             vec![format!("{name}: of a type that cannot be compared: {a}")]

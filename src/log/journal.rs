@@ -58,8 +58,10 @@ pub enum Record {
 const ROW: u8 = 1;
 const EVALUATION: u8 = 2;
 const PART: u8 = 3;
-/// No frame is longer: 2^20 ranks.
-const MAX_FRAME: usize = 64 << 20;
+/// No run has more ranks.
+const MAX_RANKS: u32 = 1 << 20;
+/// No frame is longer: that of a row of so many ranks.
+const MAX_FRAME: usize = 64 * MAX_RANKS as usize;
 
 /// The journal of a running run.
 pub struct Journal {
@@ -207,6 +209,9 @@ fn decode(body: &[u8]) -> Option<Record> {
     match kind {
         PART => {
             let (part, ranks) = (fields.u32()?, fields.u32()?);
+            if ranks == 0 || ranks > MAX_RANKS {
+                return None;
+            }
             let provenance = String::from_utf8(fields.0.to_vec()).ok()?;
             Some(Record::Part(Part { part, ranks, provenance }))
         }

@@ -51,7 +51,7 @@ pub enum LogError {
         path.display()
     )]
     Unreadable { path: PathBuf, source: ::hdf5::Error },
-    #[error("{} cannot be continued at byte {at}: {problem}", path.display())]
+    #[error("{}, byte {at}: {problem}", path.display())]
     Damaged { path: PathBuf, at: u64, problem: String },
     #[error("{} is not a run's config: {problem}; without it the log cannot be built", path.display())]
     Config { path: PathBuf, problem: String },
@@ -203,9 +203,12 @@ impl Log {
             pending: None,
         };
         let provenance = crate::system::provenance(ranks).to_string();
-        let part = Part { part: log.part, ranks: ranks as u32, provenance };
-        log.journal.append(&Record::Part(part))?;
-        log.build(Status::Running, "")?;
+        let part = Record::Part(Part { part: log.part, ranks: ranks as u32, provenance });
+        // A journal that is not empty has a log beside it.
+        let records = Records::read(claim.folder())?.chain([part.clone()]);
+        build(claim, &log.header, records, Status::Running, "")?;
+        log.journal.append(&part)?;
+        log.journal.flush()?;
         Ok(log)
     }
 

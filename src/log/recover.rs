@@ -36,14 +36,19 @@ pub fn recover(folder: &Path) -> Result<Recovered, LogError> {
         return Ok(Recovered::Whole(status));
     }
     let (mut rows, mut evaluations) = (0, 0);
+    let journal = folder.join(JOURNAL);
     let mut records = Records::read(folder)?;
+    let Some(first @ Record::Part(_)) = records.next() else {
+        let problem = "no start of a run is there: nothing can be recovered".into();
+        return Err(LogError::Damaged { path: journal, at: 0, problem });
+    };
     let counted = records.by_ref().inspect(|record| match record {
         Record::Row(_) => rows += 1,
         Record::Evaluation(..) => evaluations += 1,
         Record::Part(_) => (),
     });
+    let counted = std::iter::once(first).chain(counted);
     build(lock.claim(), &header, counted, Status::Stopped, "recovered from the journal")?;
-    let journal = folder.join(JOURNAL);
     let length =
         journal.metadata().map_err(|source| OutputError::Read { path: journal, source })?;
     Ok(Recovered::Built { rows, evaluations, torn: length.len() - records.end() })

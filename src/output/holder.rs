@@ -191,3 +191,68 @@ pub fn read_lock(folder: &Path) -> Result<Option<Vec<u8>>, OutputError> {
         Err(source) => Err(OutputError::Read { path, source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_lock_keeps_its_length_and_is_read_back() {
+        let mut holder = Holder::here().unwrap();
+        let first = holder.to_text();
+        holder.counter = u64::MAX;
+        let last = holder.to_text();
+        assert_eq!(first.len(), last.len());
+        let at = counter_offset(&first) as usize;
+        assert_eq!(&last[at..at + DIGITS], counter_text(u64::MAX));
+        assert_eq!(Holder::parse(last.as_bytes()), Some(holder.clone()));
+        assert!(holder.has_nonce(holder.nonce()));
+        assert_eq!(Holder::parse(&last.as_bytes()[..at]), None);
+        assert_ne!(Holder::here().unwrap().nonce(), holder.nonce());
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_number_and_start() {
+        let me = Holder::here().unwrap();
+        assert_eq!(me.standing(&me), Standing::Alive);
+        // Its number was given to another process.
+        let reused = Holder { start_ticks: me.start_ticks - 1, ..me.clone() };
+        assert!(matches!(reused.standing(&me), Standing::Dead(_)));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let path = format!("/proc/{}/stat", child.id());
+        let start_ticks = Process::read(&path).unwrap().start_ticks;
+        let ended = Holder { pid: child.id(), start_ticks, ..me.clone() };
+        // Ended, but still in the table of processes.
+        while Process::read(&path).is_some_and(|process| process.state != 'Z') {}
+        assert!(matches!(ended.standing(&me), Standing::Dead(_)));
+        child.wait().unwrap();
+        assert!(matches!(ended.standing(&me), Standing::Dead(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_unknown_unless_its_job_was_started_again() {
+        let job = |job: Option<&str>, restart_count| {
+            let job = job.map(str::to_owned);
+            Holder { job, restart_count, ..Holder::here().unwrap() }
+        };
+        for place in ["boot", "namespace"] {
+            let away = |mut holder: Holder| {
+                match place {
+                    "boot" => holder.boot_id = "another".into(),
+                    _ => holder.pid_namespace = "another".into(),
+                }
+                holder
+            };
+            let unknown = [
+                (job(None, 0), job(None, 1)),
+                (job(Some("7"), 1), job(Some("7"), 1)),
+                (job(Some("7"), 0), job(Some("8"), 1)),
+            ];
+            for (holder, me) in unknown {
+                assert_eq!(away(holder).standing(&me), Standing::Unknown);
+            }
+            let dead = away(job(Some("7"), 0)).standing(&job(Some("7"), 1));
+            assert_eq!(dead, Standing::Dead("before job 7 was started again".into()));
+        }
+    }
+}

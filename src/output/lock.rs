@@ -4,33 +4,29 @@
 //! server; this one holds until its owner is known to be dead: its process is gone from this machine, or
 //! its Slurm job was started again, or its counter, which it raises every 5 s, has stood still for 60 s
 //! of our own clock.
-//!
-//! A take-over renames the taker's own file over the dead lock. Of several takers one remains: after
-//! its rename it waits, removes the temporary files of all others, so that none can rename any more, and
-//! only then looks whose lock is there.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::OutputError;
-use super::claim::{Claim, Leftovers, remove_leftovers, temporary_name};
-use super::files::{create_folder, sync_parent};
-use super::holder::{Holder, LOCK, Standing, counter_offset, counter_text, read_lock};
+use super::claim::{Claim, Leftovers, remove_leftovers};
+use super::files::create_folder;
+use super::holder::{Holder, LOCK, counter_offset, counter_text};
+use super::taker::Taker;
 
 /// The times of the protocol.
-struct Pace {
+pub struct Pace {
     /// Between two counts of the holder.
-    beat: Duration,
+    pub beat: Duration,
     /// Between two looks of a taker that cannot tell whether the holder lives.
-    look: Duration,
+    pub look: Duration,
     /// So long the counter must stand still.
-    silence: Duration,
+    pub silence: Duration,
     /// Between a take-over and the look whose it became.
-    settle: Duration,
+    pub settle: Duration,
 }
 
 const PACE: Pace = Pace {
@@ -54,7 +50,7 @@ impl Lock {
         Self::take_as(Holder::here()?, folder, &PACE)
     }
 
-    fn take_as(
+    pub(super) fn take_as(
         me: Holder,
         folder: &Path,
         pace: &Pace,
@@ -101,183 +97,153 @@ fn count(file: &File, at: u64, beat: Duration, stop: &Receiver<()>) {
     }
 }
 
-/// One that wants the lock.
-struct Taker<'a> {
-    me: &'a Holder,
-    folder: &'a Path,
-    pace: &'a Pace,
-    lock: PathBuf,
-    /// Where the own file is written first.
-    aside: PathBuf,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::holder::read_lock;
 
-/// A lock whose holder cannot be judged but by its counter.
-struct Watch {
-    seen: Vec<u8>,
-    /// Time that it has stood still for.
-    still: Duration,
-    looked: Instant,
-}
+    /// As much quicker as a busy machine allows.
+    const QUICK: Pace = Pace {
+        beat: Duration::from_millis(20),
+        look: Duration::from_millis(10),
+        silence: Duration::from_secs(5),
+        settle: Duration::from_millis(10),
+    };
 
-impl<'a> Taker<'a> {
-    fn new(me: &'a Holder, folder: &'a Path, pace: &'a Pace) -> Self {
-        let lock = folder.join(LOCK);
-        let aside = folder.join(temporary_name(Some(LOCK.as_ref()), me.nonce()));
-        Self { me, folder, pace, lock, aside }
+    fn take(
+        folder: &Path,
+        change: impl Fn(&mut Holder),
+    ) -> Result<(Lock, Option<String>), OutputError> {
+        let mut me = Holder::here()?;
+        change(&mut me);
+        Lock::take_as(me, folder, &QUICK)
     }
 
-    /// The open lock, and words about the dead run that it was taken from.
-    fn take(&self) -> Result<(File, Option<String>), OutputError> {
-        let taken = self.create_or_take_over();
-        let _ = fs::remove_file(&self.aside);
-        taken
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
-    fn create_or_take_over(&self) -> Result<(File, Option<String>), OutputError> {
-        let mut watch = None;
-        loop {
-            let Some(bytes) = read_lock(self.folder)? else {
-                match self.create()? {
-                    Some(file) => return Ok((file, None)),
-                    // Another one was quicker.
-                    None => continue,
-                }
-            };
-            let holder = Holder::parse(&bytes);
-            let why = match holder.as_ref().map_or(Standing::Unknown, |h| h.standing(self.me)) {
-                Standing::Alive => return Err(self.locked(holder.as_ref())),
-                Standing::Dead(why) => why,
-                Standing::Unknown => match self.watch(&mut watch, &bytes, holder.as_ref())? {
-                    true => format!("silent for {:.0?}", self.pace.silence),
-                    false => continue,
-                },
-            };
-            return match self.take_over(&bytes)? {
-                Some(file) => {
-                    let folder = self.folder.display();
-                    let left = words(holder.as_ref());
-                    Ok((
-                        file,
-                        Some(format!("{folder} was left locked by {left}, {why}: taken over")),
-                    ))
-                }
-                None => Err(self.locked(self.holder().as_ref())),
-            };
-        }
-    }
-
-    /// Creates the lock with its whole content; `None` if there is one.
-    fn create(&self) -> Result<Option<File>, OutputError> {
-        let file = self.write_aside()?;
-        match fs::hard_link(&self.aside, &self.lock) {
-            Ok(()) => (),
-            // A server that was asked twice because its answer was lost says so, too.
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                if !self.is_mine() {
-                    return Ok(None);
-                }
+    #[test]
+    fn a_lock_counts_in_place_and_is_given_back() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("a/b");
+        let (lock, notice) = take(&folder, |_| ()).unwrap();
+        assert_eq!((notice, names(&folder)), (None, vec![LOCK.to_owned()]));
+        let first = read_lock(&folder).unwrap().unwrap();
+        let counted = |bytes: &[u8]| Holder::parse(bytes).unwrap().counter;
+        assert_eq!(counted(&first), 0);
+        let later = loop {
+            let later = read_lock(&folder).unwrap().unwrap();
+            if counted(&later) >= 3 {
+                break later;
             }
-            // The one that was quicker has removed it.
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(_) => return self.create_without_links(),
-        }
-        sync_parent(&self.lock).map_err(OutputError::write(&self.lock))?;
-        Ok(Some(file))
-    }
-
-    /// The same on file systems without hard links: a reader may see the file while it is still empty.
-    fn create_without_links(&self) -> Result<Option<File>, OutputError> {
-        let mut file = match File::create_new(&self.lock) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
-            made => made.map_err(OutputError::write(&self.lock))?,
         };
-        let written = file.write_all(self.me.to_text().as_bytes()).and_then(|()| file.sync_all());
-        written.and_then(|()| sync_parent(&self.lock)).map_err(|source| {
-            let _ = fs::remove_file(&self.lock);
-            OutputError::Write { path: self.lock.clone(), source }
-        })?;
-        Ok(Some(file))
+        assert_eq!(first.len(), later.len());
+        lock.claim().check().unwrap();
+        drop(lock);
+        assert!(names(&folder).is_empty());
+        take(&folder, |_| ()).unwrap();
     }
 
-    /// Renames the own lock over the dead one with this content; `None` if it has become another's.
-    fn take_over(&self, dead: &[u8]) -> Result<Option<File>, OutputError> {
-        let file = self.write_aside()?;
-        if read_lock(self.folder)?.as_deref() != Some(dead) {
-            return Ok(None);
+    #[test]
+    fn a_living_process_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let _lock = Lock::take(folder.path()).unwrap();
+        let before = std::time::Instant::now();
+        // Even one of the same job, started again.
+        let error = take(folder.path(), |me| me.restart_count = 1).err().unwrap().to_string();
+        assert!(before.elapsed() < PACE.look);
+        let me = format!("process {} on ", std::process::id());
+        assert!(error.contains(&me) && error.contains("another --out"), "{error}");
+        assert_eq!(names(folder.path()), [LOCK]);
+    }
+
+    #[test]
+    fn what_does_not_count_is_dead_and_what_counts_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = |me: &mut Holder| me.boot_id = "another machine".into();
+        let (living, _) = take(folder.path(), elsewhere).unwrap();
+        let error = take(folder.path(), |_| ()).err().unwrap();
+        assert!(matches!(error, OutputError::Locked { .. }), "{error}");
+        living.claim().check().unwrap();
+        drop(living);
+
+        let silent = Pace { silence: Duration::from_millis(300), ..QUICK };
+        for left in [
+            Holder::here()
+                .map(|mut me| {
+                    elsewhere(&mut me);
+                    me.to_text()
+                })
+                .unwrap(),
+            "{".into(),
+            String::new(),
+        ] {
+            fs::write(folder.path().join(LOCK), left).unwrap();
+            let before = std::time::Instant::now();
+            let (_lock, notice) =
+                Lock::take_as(Holder::here().unwrap(), folder.path(), &silent).unwrap();
+            assert!(before.elapsed() >= silent.silence);
+            assert!(notice.unwrap().contains("silent for 300ms"));
+            assert_eq!(names(folder.path()), [LOCK]);
         }
-        match fs::rename(&self.aside, &self.lock).and_then(|()| sync_parent(&self.lock)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            renamed => renamed.map_err(OutputError::write(&self.lock))?,
+    }
+
+    #[test]
+    fn a_lock_that_was_lost_stops_every_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lost, _) = take(folder.path(), |_| ()).unwrap();
+        let claim = lost.claim().clone();
+        claim.replace("file", b"old").unwrap();
+        fs::create_dir(folder.path().join("set")).unwrap();
+
+        let mut other = Holder::here().unwrap();
+        other.job = Some("12".into());
+        fs::rename(folder.path().join(LOCK), folder.path().join("aside")).unwrap();
+        fs::write(folder.path().join(LOCK), other.to_text()).unwrap();
+        let taken = read_lock(folder.path()).unwrap();
+        for name in ["file", "set/file"] {
+            let error = claim.replace(name, b"new").unwrap_err();
+            assert!(matches!(error, OutputError::LostLock { .. }), "{error}");
+            assert!(error.to_string().contains("(job 12) has taken it over"), "{error}");
         }
-        std::thread::sleep(self.pace.settle);
-        remove_leftovers(self.folder, self.me.nonce(), Leftovers::Locks);
-        Ok(self.is_mine().then_some(file))
+        std::thread::sleep(5 * QUICK.beat);
+        drop(lost);
+        assert_eq!(read_lock(folder.path()).unwrap(), taken, "another's lock is left alone");
+        assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["aside", "file", LOCK, "set"]);
+        assert!(names(&folder.path().join("set")).is_empty());
     }
 
-    fn write_aside(&self) -> Result<File, OutputError> {
-        let write = || {
-            let mut file = File::create(&self.aside)?;
-            file.write_all(self.me.to_text().as_bytes())?;
-            file.sync_all()?;
-            Ok(file)
-        };
-        write().map_err(OutputError::write(&self.lock))
+    #[test]
+    fn a_folder_that_vanished_is_not_made_again() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("out");
+        let (lock, _) = take(&folder, |_| ()).unwrap();
+        fs::remove_file(folder.join(LOCK)).unwrap();
+        let error = lock.claim().check().unwrap_err().to_string();
+        assert!(error.contains("its file lock is gone"), "{error}");
+        fs::remove_dir(&folder).unwrap();
+        std::thread::sleep(5 * QUICK.beat);
+        assert!(lock.claim().replace("file", b"").is_err());
+        drop(lock);
+        assert!(names(top.path()).is_empty());
     }
 
-    /// Looks once more at a lock, after a pause. True: it has stood still for long enough.
-    fn watch(
-        &self,
-        watch: &mut Option<Watch>,
-        bytes: &[u8],
-        holder: Option<&Holder>,
-    ) -> Result<bool, OutputError> {
-        match watch {
-            Some(watch) if watch.seen == bytes => {
-                // Time that this process was suspended for does not count: the holder may have been, too.
-                watch.still += watch.looked.elapsed().min(2 * self.pace.look);
-                watch.looked = Instant::now();
-                if watch.still >= self.pace.silence {
-                    return Ok(true);
-                }
-            }
-            // It counts, or somebody else holds the lock now.
-            Some(watch) if Holder::parse(&watch.seen).is_some() => return Err(self.locked(holder)),
-            _ => {
-                if watch.is_none() {
-                    self.say_waiting(holder);
-                }
-                let seen = bytes.to_owned();
-                *watch = Some(Watch { seen, still: Duration::ZERO, looked: Instant::now() });
-            }
+    #[test]
+    fn what_dead_runs_left_aside_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let others = ["a.tmp", "b.0123.tmp", "c.0123456789abcdef", "log.h5"];
+        for name in
+            others.iter().chain(&["lock.0123456789abcdef.tmp", "log.h5.fedcba9876543210.tmp"])
+        {
+            fs::write(folder.path().join(name), "").unwrap();
         }
-        std::thread::sleep(self.pace.look);
-        Ok(false)
+        let (_lock, _) = take(folder.path(), |_| ()).unwrap();
+        assert_eq!(names(folder.path()), [&others[..3], &[LOCK, "log.h5"]].concat());
     }
-
-    fn say_waiting(&self, holder: Option<&Holder>) {
-        crate::system::say(&format!(
-            "sobaya: note: {} is locked by {}, which cannot be seen from here: taking it over if there \
-             is no sign of life for {:.0?}",
-            self.folder.display(),
-            words(holder),
-            self.pace.silence
-        ));
-    }
-
-    /// Who holds the folder now, if that can be read.
-    fn holder(&self) -> Option<Holder> {
-        read_lock(self.folder).ok().flatten().and_then(|bytes| Holder::parse(&bytes))
-    }
-
-    fn is_mine(&self) -> bool {
-        self.holder().is_some_and(|holder| holder.has_nonce(self.me.nonce()))
-    }
-
-    fn locked(&self, holder: Option<&Holder>) -> OutputError {
-        OutputError::Locked { folder: self.folder.to_owned(), holder: words(holder) }
-    }
-}
-
-fn words(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "a process that its lock does not name".into(), Holder::to_string)
 }

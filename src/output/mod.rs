@@ -9,6 +9,7 @@ mod claim;
 mod files;
 mod holder;
 mod lock;
+mod taker;
 
 use std::path::{Path, PathBuf};
 
