@@ -6,6 +6,7 @@ use crate::config::{ConfigError, KeyError};
 use crate::data::DataError;
 use crate::log::LogError;
 use crate::net::NetError;
+use crate::output::OutputError;
 use crate::problems::ProblemError;
 use crate::sweep::SweepError;
 
@@ -39,8 +40,12 @@ pub enum Error {
     Log(#[from] LogError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    #[error("cannot write the output: {0}")]
-    Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("cannot write to stdout: {0}")]
+    Stdout(#[from] std::io::Error),
+    #[error("the logs differ")]
+    Different,
     /// What another rank, or this one, told all ranks.
     #[error("{}", .0.message)]
     Agreed(Failure),
@@ -65,17 +70,19 @@ impl From<CommError> for Error {
 }
 
 impl Error {
-    /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal,
-    /// 75 stopped early; of a sweep that of its first member that failed other than by 4, else 4.
+    /// Exit code: 1 two logs differ, as of diff, 2 config or usage, 3 data, 4 numerical, 5 input/output,
+    /// 70 internal, 75 stopped early; of a sweep that of its first member that failed other than by 4, else 4.
     pub fn code(&self) -> u8 {
         match self {
+            Self::Different => 1,
             Self::Config(_) | Self::TooManyRanks { .. } => 2,
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,
             Self::Diverged { .. } | Self::Gradients { .. } => 4,
             Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
-            Self::Log(_) | Self::Output(_) => 5,
+            Self::Log(LogError::Unreported { .. }) => 70,
+            Self::Log(_) | Self::Output(_) | Self::Stdout(_) => 5,
             Self::Sweep(error) => error.code(),
             Self::Net(_) => 70,
             Self::Agreed(failure) => failure.code,

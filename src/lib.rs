@@ -13,7 +13,8 @@
 //! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
 //! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
 //! - [`archive`]: what a run must remember to go on
-//! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
+//! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept;
+//!   [`output`]: whose the output folder is, and durable writing
 //! - [`sweep`]: many configs from one file, each run by this program as a child
 //! - [`cli`]: one file per subcommand
 //!
@@ -46,6 +47,7 @@ pub mod gradients;
 pub mod key;
 pub mod log;
 pub mod net;
+pub mod output;
 pub mod packet;
 pub mod prelude;
 pub mod problems;

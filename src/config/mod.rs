@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
-pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision};
+pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision, sha256_hex};
 pub use read::{apply_override, read_file, set_key};
 pub use schema::schema;
 pub use travel::{DownlinkPlan, Travel, Wire};

@@ -240,8 +240,13 @@ impl Plan {
         if let Some(map) = unnamed.as_object_mut() {
             map.remove("name");
         }
-        hexadecimal(&Sha256::digest(unnamed.to_string()))
+        sha256_hex(&unnamed)
     }
+}
+
+/// SHA-256 of a config as it is logged, as hexadecimal digits.
+pub fn sha256_hex(config: &Value) -> String {
+    hexadecimal(&Sha256::digest(config.to_string()))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
 use crate::log::{Log, Progress, Row, Status, Summary, table};
 use crate::net::{Net, NetError, PHASES, Setting, Traffic};
+use crate::output::Lock;
 use crate::scalar::Scalar;
 use crate::vars::{Vars, all_finite};
 use crate::workers::Workers;
@@ -56,6 +57,8 @@ struct Run<'r, F> {
     /// Iterations completed and observed.
     done: u64,
     evaluations: Vec<(u64, Evaluation)>,
+    /// The folder is this run's until all of the above is done with it.
+    _lock: Option<Lock>,
 }
 
 /// What the server writes and says.
@@ -103,12 +106,10 @@ impl<'r, F: Scalar> Run<'r, F> {
         let (problem, links, algorithm) = agreed(comm, built)?;
         // Nothing is written before everything is known to be right on every rank.
         let log = match output {
-            Some(output) if rank == 0 => Log::create(output, plan, ranks).map(Some),
+            Some(output) if rank == 0 => open(output, plan, ranks).map(Some),
             _ => Ok(None),
         };
-        let log = agreed(comm, log.map_err(Error::from))?;
-        let progress = || Progress::new(&plan.name, plan.iterations);
-        let observer = log.map(|log| Observer { log, progress: progress(), said_unsolved: false });
+        let (lock, observer) = agreed(comm, log)?.unzip();
 
         let dims = problem.dims();
         let setting = Setting {
@@ -128,6 +129,7 @@ impl<'r, F: Scalar> Run<'r, F> {
             start: Instant::now(),
             done: 0,
             evaluations: vec![],
+            _lock: lock,
         })
     }
 
@@ -264,6 +266,17 @@ impl<'r, F: Scalar> Run<'r, F> {
             evaluation: self.evaluations.last().map(|&(_, evaluation)| evaluation),
         }
     }
+}
+
+/// Takes the output folder and begins the log.
+fn open(output: &Path, plan: &Plan, ranks: usize) -> Result<(Lock, Observer), Error> {
+    let (lock, notice) = Lock::take(output)?;
+    let log = Log::create(lock.claim(), plan, ranks)?;
+    let progress = Progress::new(&plan.name, plan.iterations);
+    if let Some(notice) = notice {
+        progress.note(&notice);
+    }
+    Ok((lock, Observer { log, progress, said_unsolved: false }))
 }
 
 /// A result that fails on all ranks if it fails on one, with the error of the lowest such rank.
