@@ -1,11 +1,14 @@
 //! Everything that may end a run, and the exit code that it ends with.
 
+use std::path::PathBuf;
+
+use crate::checkpoint::CheckpointError;
 use crate::comm::mpi::WrongLauncher;
 use crate::comm::{CommError, Failure};
 use crate::config::{ConfigError, KeyError};
 use crate::data::DataError;
 use crate::log::LogError;
-use crate::net::NetError;
+use crate::net::{NetError, StopReason};
 use crate::output::OutputError;
 use crate::problems::ProblemError;
 use crate::sweep::SweepError;
@@ -29,6 +32,22 @@ pub enum Error {
          algorithm's step sizes, or set its clip radius rho if it has one"
     )]
     Diverged { iteration: u64 },
+    #[error(
+        "stopped by {} at iteration {done} of {last}; the same command resumes the run", reason.words()
+    )]
+    Stopped { reason: StopReason, done: u64, last: u64 },
+    #[error(
+        "the run has already made {done} iterations, and {asked} are asked for; raise the config key \
+         `iterations`, or give another --out"
+    )]
+    Further { done: u64, asked: u64 },
+    #[error(
+        "{} holds no checkpoint to resume from; start without --resume must, or give the --out of a run \
+         that has one", folder.display()
+    )]
+    NoCheckpoint { folder: PathBuf },
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
     #[error(
         "these derivatives differ from what they are compared with by more than {tolerance:e}, or one \
          of both is not a number: {wrong}"
@@ -57,6 +76,16 @@ impl From<KeyError> for Error {
     }
 }
 
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Agreed(failure) => Self::Agreed(failure),
+            CheckpointError::Comm(error) => error.into(),
+            error => Self::Checkpoint(error),
+        }
+    }
+}
+
 impl From<DataError> for Error {
     fn from(error: DataError) -> Self {
         Self::Problem(error.into())
@@ -71,7 +100,8 @@ impl From<CommError> for Error {
 
 impl Error {
     /// Exit code: 1 two logs differ, as of diff, 2 config or usage, 3 data, 4 numerical, 5 input/output,
-    /// 70 internal, 75 stopped early; of a sweep that of its first member that failed other than by 4, else 4.
+    /// 6 checkpoint refused, 70 internal, 75 stopped early, resumable; of a sweep that of its first member
+    /// that failed other than by 4, else 4.
     pub fn code(&self) -> u8 {
         match self {
             Self::Different => 1,
@@ -84,6 +114,9 @@ impl Error {
             Self::Log(LogError::Unreported { .. }) => 70,
             Self::Log(_) | Self::Output(_) | Self::Stdout(_) => 5,
             Self::Sweep(error) => error.code(),
+            Self::Further { .. } | Self::NoCheckpoint { .. } => 6,
+            Self::Checkpoint(error) => error.code(),
+            Self::Stopped { .. } => 75,
             Self::Net(_) => 70,
             Self::Agreed(failure) => failure.code,
         }
@@ -95,6 +128,7 @@ impl Error {
             self,
             Self::Agreed(_)
                 | Self::Diverged { .. }
+                | Self::Stopped { .. }
                 | Self::Launcher(_)
                 | Self::Net(NetError::Worker(_) | NetError::Elsewhere | NetError::Apart { .. })
         )

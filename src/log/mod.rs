@@ -84,6 +84,11 @@ const CONFIG: &str = "config.json";
 const LOG: &str = "log.h5";
 const SUMMARY: &str = "summary.json";
 
+/// Whether a folder holds a run, or what is left of one.
+pub fn exists(folder: &Path) -> bool {
+    FILES.iter().any(|name| folder.join(name).exists())
+}
+
 /// Takes a run that did not complete out of its folder; other files stay. The summary goes first: what
 /// is left then never looks like a run that has ended.
 pub fn discard(folder: &Path) -> Result<(), LogError> {
@@ -158,7 +163,7 @@ impl Log {
     /// left as it was.
     pub fn create(claim: &Claim, plan: &Plan, ranks: usize) -> Result<Self, LogError> {
         let folder = claim.folder();
-        if FILES.iter().any(|name| folder.join(name).exists()) {
+        if exists(folder) {
             return Err(LogError::Exists(folder.to_owned()));
         }
         let start = Position { bytes: 0, part: 0, wall_time: 0.0 };
