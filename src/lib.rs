@@ -13,7 +13,8 @@
 //! - [`graph`]: neighbours and mixing matrices of methods without a server
 //! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
 //! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
-//! - [`archive`]: what a run must remember to go on
+//! - [`output`]: the output folder and its lock; [`archive`]: what a run must remember to go on, and
+//!   [`checkpoint`]: where that is kept
 //! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
 //! - [`sweep`]: many configs from one file, each run by this program as a child
 //! - [`cli`]: one file per subcommand
@@ -35,6 +36,7 @@ pub fn main_with(registry: registry::Registry<problems::Problems>) -> ! {
 
 pub mod algorithms;
 pub mod archive;
+pub mod checkpoint;
 pub mod cli;
 pub mod comm;
 pub mod compressors;
@@ -48,6 +50,7 @@ pub mod graph;
 pub mod key;
 pub mod log;
 pub mod net;
+pub mod output;
 pub mod packet;
 pub mod prelude;
 pub mod problems;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::standing::judged;
 use super::{Member, Sweep, SweepError, program};
-use crate::log;
+use crate::output;
 
 /// Tasks of an array at most: Slurm's MaxArraySize is 1001 unless a cluster says otherwise.
 const MAX_TASKS: usize = 1000;
@@ -52,7 +52,7 @@ impl Sweep {
         let mut scripts = vec![];
         for piece in members.chunks(MAX_TASKS) {
             let script = path(scripts.len() + 1);
-            log::replace(&script, self.script(piece)?.as_bytes())?;
+            output::replace(&script, self.script(piece)?.as_bytes())?;
             scripts.push(script);
         }
         let mut left = scripts.len() + 1;
