@@ -8,6 +8,7 @@ use common::{SEED, WORKERS, distance, mean_iterate, plan, problem, run};
 use sobaya::archive::{Archive, Holder};
 use sobaya::graph::Graph;
 use sobaya::problems::Draw;
+use sobaya::run::Options;
 use sobaya::vars::{Block, Blocks, Vars};
 
 const STRATEGIES: [&str; 5] = ["ed", "extra", "atc-gt", "semi-atc-gt", "non-atc-gt"];
@@ -354,7 +355,7 @@ fn what_fails_on_one_rank_ends_all() {
     let plan = plan(config);
     for ranks in [1, 3, WORKERS] {
         let errors = common::on_ranks(ranks, |comm| {
-            let ended = sobaya::run::run(&plan, comm, &common::folder(), None);
+            let ended = sobaya::run::run(&plan, comm, &common::folder(), &Options::new(None));
             let error = ended.expect_err("the steps are too long");
             (error.code(), error.agreed(), error.to_string())
         });
@@ -381,7 +382,8 @@ fn ranks_change_no_bit() {
         let plan = plan(config);
         let outcome = |ranks: usize| {
             let run = |comm: &mut dyn sobaya::comm::Comm| {
-                sobaya::run::run(&plan, comm, &common::folder(), None).expect("a run")
+                sobaya::run::run(&plan, comm, &common::folder(), &Options::new(None))
+                    .expect("a run")
             };
             let root = common::on_ranks(ranks, run).swap_remove(0).expect("the root's");
             let values = root.evaluations.iter().flat_map(|(_, evaluation)| evaluation.values());
