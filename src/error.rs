@@ -4,7 +4,7 @@ use crate::comm::mpi::WrongLauncher;
 use crate::comm::{CommError, Failure};
 use crate::config::{ConfigError, KeyError};
 use crate::data::DataError;
-use crate::log::LogError;
+use crate::log::{LogError, bytes};
 use crate::net::NetError;
 use crate::problems::ProblemError;
 use crate::sweep::SweepError;
@@ -21,6 +21,13 @@ pub enum Error {
         "{ranks} ranks for {workers} workers: each rank hosts at least one; start at most {workers} ranks, or raise the config key `workers`"
     )]
     TooManyRanks { ranks: usize, workers: usize },
+    #[error(
+        "rank {rank} would hold {} of this plan, and this machine has {} in all; start more ranks on \
+         more machines, or lower `workers` or the sizes under `problem`",
+        bytes(*need),
+        bytes(*have)
+    )]
+    Memory { rank: usize, need: u64, have: u64 },
     #[error(transparent)]
     Launcher(#[from] WrongLauncher),
     #[error(
@@ -69,7 +76,7 @@ impl Error {
     /// 75 stopped early; of a sweep that of its first member that failed other than by 4, else 4.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::TooManyRanks { .. } => 2,
+            Self::Config(_) | Self::TooManyRanks { .. } | Self::Memory { .. } => 2,
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,

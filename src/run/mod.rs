@@ -1,6 +1,7 @@
 //! The loop: build from the plan, step, observe, stop.
 
 pub mod build;
+pub mod memory;
 
 use std::io::Write;
 use std::path::Path;
@@ -92,9 +93,10 @@ impl<'r, F: Scalar> Run<'r, F> {
             let error = Error::TooManyRanks { ranks, workers: plan.workers };
             return Err(Error::Agreed(error.failure()));
         }
-        let hosted = Placement { workers: plan.workers, ranks }.hosted(rank);
+        let placement = Placement { workers: plan.workers, ranks };
+        let hosted = placement.hosted(rank);
         let build = || -> Result<_, Error> {
-            let problem = build::problem::<F>(plan, folder, hosted.clone())?;
+            let problem = memory::problem_that_fits::<F>(plan, folder, placement, rank)?;
             let links = build::links::<F>(plan, &*problem, hosted.clone())?;
             let algorithm = build::algorithm::<F>(plan, &*problem, hosted)?;
             Ok((problem, links, algorithm))
