@@ -104,6 +104,24 @@ fn sizes_beyond_all_machines_are_refused() {
     }
 }
 
+/// A plan beyond this machine, or any: refused before anything of its size is made.
+#[test]
+fn more_than_the_machine_holds_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (key, value) in
+        [("problem.dim_lower", "3e8"), ("problem.dim_upper", "3e8"), ("workers", "1e9")]
+    {
+        let mut config = changed(&quadratic(), key, value);
+        if key == "problem.dim_upper" {
+            config["workers"] = json!(1_000_000);
+        }
+        let path = folder.path().join("config.json");
+        fs::write(&path, config.to_string()).expect("a writable folder");
+        let words = ["rank 0 would hold", "this machine has", "`workers`"];
+        refused(folder.path(), &["run", text(&path)], &[ALONE, 3], 2, &words);
+    }
+}
+
 #[test]
 fn a_config_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
