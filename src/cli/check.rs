@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gradients;
 use crate::log::bytes;
 use crate::net::Links;
-use crate::run::build;
+use crate::run::{build, memory};
 use crate::scalar::Scalar;
 
 #[derive(clap::Args)]
@@ -56,17 +56,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let dense_up = links.dense_upload(dims, &rounds) as f64;
     let dense_down = Links::<F>::dense_download(dims, &rounds) as f64;
     let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
-
-    let state = (dims.total() * F::BYTES) as u64;
-    let [per_worker, at_server] = links.numbers().map(|n| (n * F::BYTES) as u64);
-    let memory = |rank: usize| {
-        let hosted = placement.hosted(rank);
-        // Iterate, its copies, mean, direction, momentum; then outgoing and incoming messages.
-        let vectors = 8 * state + hosted.len() as u64 * per_worker + at_server;
-        let inbox = if rank == 0 { plan.workers as u64 * costs.largest_upload } else { 0 };
-        let messages = hosted.len() as u64 * costs.largest_upload + inbox + costs.largest_download;
-        problem.footprint(hosted) as u64 + vectors + messages
-    };
+    let memory = |rank: usize| memory::of_rank(&*problem, &links, costs, placement, rank);
     let largest = (0..ranks).map(memory).max().unwrap_or(0);
     let of_run = |bytes: f64| bytes * (plan.workers as f64) * (plan.iterations as f64);
 
@@ -100,7 +90,7 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let _ = writeln!(
         out,
         "largest message                      {}",
-        bytes(costs.largest_download.max(costs.largest_upload * most_hosted as u64))
+        bytes(costs.largest_download.max(costs.largest_upload.saturating_mul(most_hosted as u64)))
     );
     Ok(out)
 }
