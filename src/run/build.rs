@@ -13,7 +13,7 @@ use crate::feedback::{self, FeedbackContext};
 use crate::net::{Coding, Downlink, Importance, Links, Mixed, Neighbours, Uplink};
 use crate::problems::{self, Problem, ProblemContext};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims, Layout};
+use crate::vars::{Block, Dims, Layout, Vars};
 
 /// The rank's part of the plan's problem.
 pub fn problem<F: Scalar>(
@@ -38,8 +38,13 @@ pub fn algorithm<F: Scalar>(
     hosted: Range<usize>,
 ) -> Result<Box<dyn Algorithm<F>>, Error> {
     let facts = problems::registry().facts(&plan.problem);
+    // A plan's check hosts no worker, and may be made on a machine smaller than the run's.
+    let start = match hosted.is_empty() {
+        true => Vars::zeros(Dims { upper: 0, lower: 0 }),
+        false => problem.start(),
+    };
     let graphs = plan.graph.as_ref().map(|graph| &graph.graphs);
-    let context = AlgorithmContext { start: problem.start(), hosted, problem: facts, graphs };
+    let context = AlgorithmContext { start, hosted, problem: facts, graphs };
     let built = algorithms::registry().build(&plan.algorithm, context);
     Ok(built.map_err(|e| e.below("algorithm"))?)
 }

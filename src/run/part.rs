@@ -10,7 +10,7 @@ use super::begin::{Begun, Root, begin};
 use super::observer::Observer;
 use super::schedule::Schedule;
 use super::watchdog::{Watchdog, Watched, end_the_job};
-use super::{Options, Outcome, agreed, build};
+use super::{Options, Outcome, agreed, build, memory};
 use crate::algorithms::{self, Algorithm};
 use crate::checkpoint::{Checkpoints, Identity};
 use crate::comm::{Comm, Placement};
@@ -59,9 +59,10 @@ impl<'r, F: Scalar> Part<'r, F> {
             let error = Error::TooManyRanks { ranks, workers: plan.workers };
             return Err(Error::Agreed(error.failure()));
         }
-        let hosted = Placement { workers: plan.workers, ranks }.hosted(rank);
+        let placement = Placement { workers: plan.workers, ranks };
+        let hosted = placement.hosted(rank);
         let build = || -> Result<_, Error> {
-            let problem = build::problem::<F>(plan, folder, hosted.clone())?;
+            let problem = memory::problem_that_fits::<F>(plan, folder, placement, rank)?;
             let links = build::links::<F>(plan, &*problem, hosted.clone())?;
             let algorithm = build::algorithm::<F>(plan, &*problem, hosted)?;
             Ok((problem, links, algorithm))

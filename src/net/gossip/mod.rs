@@ -34,7 +34,7 @@ use crate::key::{Key, Stream};
 use crate::packet::{DecodeError, Packet};
 use crate::problems::{Draw, Losses};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims};
+use crate::vars::{Block, Blocks, Dims};
 use crate::workers::WorkerError;
 
 pub use report::LinkBytes;
@@ -63,13 +63,19 @@ impl<F: Scalar> Neighbours<F> {
         })
     }
 
-    /// Numbers that an agent and its copies of neighbours take, at most: iterates, directions, averages and
-    /// what the strategies keep; for each compressed variable a copy of each neighbour and of itself.
-    pub fn numbers(&self, dims: Dims) -> usize {
-        let copies = self.variables.iter().zip(dims.blocks()).map(|(mixed, dim)| {
-            if mixed.coding.is_some() { CHANNELS * (mixed.graph.degree() + 1) * dim } else { 0 }
-        });
-        5 * dims.total() + copies.sum::<usize>()
+    /// Bytes that an agent takes, at most: iterates, directions, averages and what the strategies keep; its
+    /// packets and those of its neighbours, once as they travel and once in a message; for a compressed
+    /// variable a copy of each neighbour and of itself.
+    pub fn agent_bytes(&self, dims: Dims) -> u64 {
+        let packets = self.link_bytes(dims, &[(CHANNELS as u64, Blocks::ALL)]);
+        let of_variable = |(mixed, (dim, packets)): (&Mixed<F>, (usize, u64))| {
+            let known = mixed.graph.degree() as u64 + 1;
+            let copies = if mixed.coding.is_some() { CHANNELS * dim * F::BYTES } else { 0 };
+            known.saturating_mul(copies as u64 + 2 * packets)
+        };
+        let each = self.variables.iter().zip(dims.blocks().into_iter().zip(packets));
+        let own = 6 * (dims.total() * F::BYTES) as u64;
+        each.map(of_variable).fold(own, u64::saturating_add)
     }
 }
 
