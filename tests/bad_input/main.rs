@@ -11,7 +11,6 @@ mod svmlight;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 use flate2::{Compression, write::GzEncoder};
 use keys::{ON_GRAPH, ON_IMAGES, ON_QUADRATIC, ON_RESIDUALS, ON_TRAVEL};
