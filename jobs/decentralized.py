@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """Figures of docs/results/decentralized.md: D-SOBA and SPARKLE on rings, over time, and weighted.
 
-Usage: jobs/decentralized.py SOBAYA RUNS FIGURES [--jobs N]
-
-SOBAYA is the program, RUNS a folder for its output (what is there already is not run again), FIGURES the
-folder for the figures. Each run takes seconds.
+`jobs/decentralized.py PROGRAM RUNS FIGURES [--jobs N]`: RUNS is a folder for the program's output (what
+is there already is not run again), FIGURES the folder for the figures. Each run takes seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ Keys = dict[str, Any]
 
 
 def d_soba(topology: str, decay: str = "none", steps: float = 1.0) -> Keys:
-    """Keys of D-SOBA on a graph; on the complete one it is the centralized method."""
+    """Keys of D-SOBA on a graph, lazy; on the complete one it is the centralized method."""
     return {
         "algorithm.kind": "d-soba",
         "algorithm.decay": decay,
@@ -38,6 +36,8 @@ def d_soba(topology: str, decay: str = "none", steps: float = 1.0) -> Keys:
         "algorithm.beta": 0.03 * steps,
         "algorithm.gamma": 0.03 * steps,
         "topology.kind": topology,
+        # A lazy complete graph would not average in one exchange.
+        "mixing.lazy": topology != "complete",
     }
 
 
