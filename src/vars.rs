@@ -105,6 +105,16 @@ impl Blocks {
         self
     }
 
+    /// A word that says which they are, to be stored: x is the lowest bit.
+    pub fn bits(self) -> u64 {
+        self.iter().map(|block| 1 << block as u64).sum()
+    }
+
+    /// Those of a word of [`Blocks::bits`].
+    pub fn from_bits(bits: u64) -> Self {
+        Self(Block::ALL.map(|block| bits >> block as u64 & 1 == 1))
+    }
+
     /// In the order in which they are stored and travel.
     pub fn iter(self) -> impl Iterator<Item = Block> {
         Block::ALL.into_iter().filter(move |&block| self.has(block))
@@ -265,6 +275,15 @@ mod tests {
         assert_eq!((v.x(), v.y(), v.z()), (&[0., 1.][..], &[2., 3., 4.][..], &[5., 6., 7.][..]));
         let (x, y, z) = v.split_mut();
         assert_eq!((x.len(), y[0], z[2]), (2, 2., 7.));
+    }
+
+    #[test]
+    fn a_word_says_which_blocks() {
+        for bits in 0..8 {
+            let blocks = Blocks::from_bits(bits);
+            assert_eq!((blocks.bits(), blocks.iter().count()), (bits, bits.count_ones() as usize));
+        }
+        assert_eq!(Blocks::of(&[Block::X, Block::Z]).bits(), 0b101);
     }
 
     #[test]

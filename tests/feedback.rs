@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use common::{SEED, assert_all_kinds, bits, compressor, links, on_ranks, problem, run, setting};
+use sobaya::archive::{Archive, Holder};
 use sobaya::comm::{Comm, CommError, Cost, Messages, Placement};
 use sobaya::compressors::{Bound, Compressor};
 use sobaya::evaluate::Evaluation;
@@ -95,6 +96,9 @@ impl<F: Scalar> Feedback<F> for Witnessed<F> {
     }
     fn estimate(&mut self, block: Block, mean: &mut [F]) {
         self.feedback.estimate(block, mean);
+    }
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.feedback.state(of, archive);
     }
     fn numbers(&self) -> [usize; 2] {
         self.feedback.numbers()

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
 const ROOMS: [(&str, &str); 25] = [
-    ("algorithms", "config net problems registry scalar vars workers"),
+    ("algorithms", "archive config net problems registry scalar vars workers"),
     ("archive", "scalar vars"),
     ("comm", ""),
-    ("compressors", "config key packet registry scalar simd vars"),
+    ("compressors", "archive config key packet registry scalar simd vars"),
     ("config", "algorithms compressors data feedback net problems registry vars"),
     ("data", "config key product scalar"),
     ("error", "comm config data log net problems sweep"),
@@ -17,8 +17,8 @@ const ROOMS: [(&str, &str); 25] = [
     ("gradients", "key problems vars"),
     ("key", ""),
     ("log", "config evaluate net problems system"),
-    ("feedback", "compressors config packet registry scalar vars"),
-    ("net", "comm compressors feedback key packet problems scalar vars workers"),
+    ("feedback", "archive compressors config packet registry scalar vars"),
+    ("net", "archive comm compressors feedback key packet problems scalar vars workers"),
     ("packet", "scalar"),
     ("prelude", "config data key problems registry scalar vars"),
     ("problems", "config data key product registry scalar simd vars"),

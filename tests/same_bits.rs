@@ -6,6 +6,7 @@ mod process;
 use std::fs;
 use std::path::Path;
 
+use common::methods::{apply, methods, suits};
 use common::regularization_examples;
 use process::{attribute, finish, log, mnist_small, mpirun, on_mpi, on_threads, plan, quadratic};
 use process::{relaunch, role, sobaya, summary, text, write};
@@ -19,104 +20,6 @@ fn may_differ(dataset: &str) -> bool {
     dataset == "wall_time" || dataset == "rank" || {
         ["time_", "wire_bytes_"].iter().any(|prefix| dataset.starts_with(prefix))
     }
-}
-
-/// Algorithms with their compressors, feedbacks and ways down; every registered one must be here.
-fn methods() -> Vec<(&'static str, Value)> {
-    let rand_k = json!({ "kind": "rand-k", "ratio": 0.1 });
-    let shared = json!({ "kind": "rand-k", "ratio": 0.1, "shared": true });
-    let stratified = json!({ "kind": "rand-k", "ratio": 0.1, "sampler": "stratified" });
-    let multi_step = json!({ "kind": "multi-step", "rounds": 3, "inner": rand_k });
-    let top_k = json!({ "kind": "top-k", "ratio": 0.1 });
-    let coded = json!({ "kind": "top-k", "ratio": 0.05, "bits": 4, "index": "rice" });
-    let dithering = json!({ "kind": "dithering" });
-    let identity = json!({ "kind": "identity" });
-    let separate = |x: &Value, y: &Value, z: &Value| json!({ "x": x, "y": y, "z": z });
-    let ef_soba = |momentum| json!({ "kind": "ef-soba", "theta": 0.2, "momentum": momentum });
-    let difference = |c: &Value| json!({ "kind": "difference", "compressor": c });
-    let sum = json!({ "kind": "sum" });
-    let mut seldom = coded.clone();
-    seldom["every"] = json!(3);
-    vec![
-        ("soba", json!({ "algorithm": { "kind": "soba", "rho": 5 } })),
-        ("c-soba", json!({ "algorithm": { "kind": "c-soba" }, "compressor": multi_step })),
-        (
-            "cm-soba",
-            json!({ "algorithm": { "kind": "cm-soba", "theta": 0.2 }, "compressor": stratified }),
-        ),
-        ("ef-soba-server", json!({ "algorithm": ef_soba("server"), "compressor": rand_k })),
-        (
-            "ef-soba-worker",
-            json!({ "algorithm": ef_soba("worker"),
-                "compressor": separate(&rand_k, &top_k, &identity) }),
-        ),
-        ("ef-soba-multi-step", json!({ "algorithm": ef_soba("server"), "compressor": multi_step })),
-        (
-            "residual",
-            json!({ "algorithm": { "kind": "c-soba" }, "feedback": { "kind": "residual" },
-                "compressor": separate(&seldom, &dithering, &json!({ "kind": "sign" })),
-                "downlink": difference(&top_k) }),
-        ),
-        (
-            "residual-momentum",
-            json!({ "algorithm": { "kind": "cm-soba", "theta": 0.2 },
-                "feedback": { "kind": "residual" }, "compressor": coded,
-                "downlink": difference(&separate(&coded, &rand_k, &dithering)) }),
-        ),
-        (
-            "ef21",
-            json!({ "algorithm": ef_soba("server"), "feedback": { "kind": "ef21" },
-                "compressor": coded, "downlink": sum }),
-        ),
-        (
-            "diana",
-            json!({ "algorithm": ef_soba("server"), "feedback": { "kind": "diana", "eta": 0.05 },
-                "compressor": separate(&json!({ "kind": "natural" }),
-                    &json!({ "kind": "rand-block", "ratio": 0.1 }),
-                    &json!({ "kind": "bernoulli", "ratio": 0.1 })) }),
-        ),
-        (
-            "ef21-momentum",
-            json!({ "algorithm": ef_soba("server"), "feedback": { "kind": "ef21-momentum" },
-                "compressor": json!({ "kind": "ternary" }) }),
-        ),
-        (
-            "econtrol",
-            json!({ "algorithm": ef_soba("server"), "feedback": { "kind": "econtrol" },
-                "compressor": coded }),
-        ),
-        (
-            "low-rank",
-            json!({ "algorithm": { "kind": "c-soba" }, "feedback": { "kind": "residual" },
-                "compressor": separate(&json!({ "kind": "low-rank", "rank": 2, "every": 2 }), &coded,
-                    &json!({ "kind": "low-rank", "rank": 1, "factors": identity })),
-                "downlink": difference(&coded) }),
-        ),
-        (
-            "ma-soba",
-            json!({ "algorithm": { "kind": "ma-soba", "theta": 0.2 },
-                "downlink": difference(&dithering) }),
-        ),
-        (
-            "amigo",
-            json!({ "algorithm": { "kind": "amigo", "inner_steps": 2, "linear_steps": 1, "rho": 5 },
-                "downlink": difference(&dithering) }),
-        ),
-        (
-            "stocbio",
-            json!({ "algorithm": { "kind": "stocbio", "eta": 0.1, "inner_steps": 1,
-                "neumann_steps": 1 } }),
-        ),
-        (
-            "f2sa",
-            json!({ "algorithm": { "kind": "f2sa", "lambda": 2, "lambda_step": 0.01,
-                "inner_steps": 1 }, "downlink": sum }),
-        ),
-        (
-            "shared-sum",
-            json!({ "algorithm": { "kind": "c-soba" }, "compressor": shared, "downlink": sum }),
-        ),
-    ]
 }
 
 /// Methods that only differ in how the same numbers travel: each group ends in one state.
@@ -163,12 +66,8 @@ fn configs() -> Vec<Value> {
         config["iterations"] = json!(ITERATIONS);
         config["evaluate"] = json!({ "every": 80, "hypergradient": hypergradient });
         for (name, method) in methods() {
-            let low_rank = method["compressor"].to_string().contains("low-rank");
-            let own_x = !method["compressor"]["x"].is_null() || name == "ef-soba-worker";
-            match text_of(&config["problem"]["kind"]) {
-                "quadratic" if low_rank => continue, // Its variables are no matrices.
-                "hyper-cleaning" if own_x => continue, // Its x is not compressed.
-                _ => {}
+            if !suits(&config["problem"], &method) {
+                continue;
             }
             for precision in ["f32", "f64"] {
                 let mut config = config.clone();
@@ -194,19 +93,6 @@ fn configs() -> Vec<Value> {
         }
     }
     all
-}
-
-/// Sets the keys of a method and its step sizes.
-fn apply(config: &mut Value, method: &Value, steps: [f64; 3]) {
-    config["compressor"] = Value::Null;
-    for (key, value) in method.as_object().expect("keys of a config") {
-        config[key] = value.clone();
-    }
-    for (key, step) in ["alpha", "beta", "gamma"].into_iter().zip(steps) {
-        if key != "gamma" || config["algorithm"]["kind"] != "stocbio" {
-            config["algorithm"][key] = json!(step);
-        }
-    }
 }
 
 fn text_of(value: &Value) -> &str {
@@ -241,22 +127,6 @@ impl Trace {
             last: summary["final"].clone(),
             datasets: datasets.collect(),
         }
-    }
-}
-
-#[test]
-fn every_registered_kind_is_tried() {
-    let methods = methods();
-    let all: String = methods.iter().map(|(_, method)| method.to_string()).collect();
-    let tried = |kind: &str| all.contains(&format!("\"kind\":\"{kind}\""));
-    for entry in sobaya::algorithms::registry().0 {
-        assert!(tried(entry.kind), "add {} to `methods`", entry.kind);
-    }
-    for entry in sobaya::compressors::coders().0 {
-        assert!(tried(entry.kind), "add {} to `methods`", entry.kind);
-    }
-    for entry in sobaya::feedback::registry().0.iter().filter(|entry| entry.kind != "none") {
-        assert!(tried(entry.kind) || entry.kind == "memory", "add {} to `methods`", entry.kind);
     }
 }
 

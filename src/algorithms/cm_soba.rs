@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind, descend_lower};
+use crate::archive::{Archive, Holder};
 use crate::config::{Positive, Ratio};
 use crate::net::{Net, NetError};
 use crate::registry::Kind;
@@ -99,5 +100,13 @@ impl<F: Scalar> Algorithm<F> for State<F> {
 
     fn iterate(&self) -> &Vars<F> {
         &self.server
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        if of == Holder::Server {
+            archive.vector(self.server.as_mut_slice());
+            archive.vector(&mut self.h);
+            archive.vector(self.v.as_mut_slice());
+        }
     }
 }

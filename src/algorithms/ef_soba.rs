@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind, descend_lower};
+use crate::archive::{Archive, Holder};
 use crate::config::{KeyError, Positive, Ratio};
 use crate::net::{Net, NetError};
 use crate::problems::{Draw, ProblemFacts};
@@ -165,5 +166,17 @@ impl<F: Scalar> Algorithm<F> for State<F> {
 
     fn iterate(&self) -> &Vars<F> {
         &self.server
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        if of == Holder::Server {
+            archive.vector(self.server.as_mut_slice());
+            archive.vector(self.v.as_mut_slice());
+        }
+        match (self.momentum, of) {
+            (Momentum::Server, Holder::Server) => archive.vector(&mut self.h[0]),
+            (Momentum::Worker, Holder::Worker(i)) => archive.vector(&mut self.h[i - self.first]),
+            _ => {}
+        }
     }
 }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::one_by_one::{X, ten_steps};
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind};
+use crate::archive::{Archive, Holder};
 use crate::config::{Count, NonNegative, Positive};
 use crate::net::{Net, NetError, Round};
 use crate::problems::{Draw, Losses};
@@ -223,6 +224,14 @@ impl<F: Scalar> Algorithm<F> for State<F> {
 
     fn iterate(&self) -> &Vars<F> {
         &self.server
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        if of == Holder::Server {
+            archive.vector(self.server.as_mut_slice());
+            archive.vector(self.v.as_mut_slice());
+            archive.number(&mut self.lambda);
+        }
     }
 
     fn rounds(&self) -> Vec<(u64, Blocks)> {

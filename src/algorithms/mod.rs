@@ -22,6 +22,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use crate::archive::{Archive, Holder};
 use crate::config::KeyError;
 use crate::net::{Net, NetError};
 use crate::problems::ProblemFacts;
@@ -42,6 +43,10 @@ pub trait Algorithm<F: Scalar> {
 
     /// The iterate that is evaluated and hashed; the server's, meaningless on other ranks.
     fn iterate(&self) -> &Vars<F>;
+
+    /// Shows a holder's state to `archive` ([`crate::archive`]): whatever a step leaves that a later one
+    /// reads. The server's at any rank; a worker's at the rank that hosts it, as long for each of them.
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>);
 
     /// The rounds of an iteration, from which its bytes are foretold.
     fn rounds(&self) -> Vec<(u64, Blocks)> {

@@ -1,5 +1,6 @@
 //! What methods with inner loops share: they move one variable a round.
 
+use crate::archive::{Archive, Holder};
 use crate::config::Count;
 use crate::net::{Net, NetError, Round};
 use crate::scalar::Scalar;
@@ -52,5 +53,13 @@ impl<F: Scalar> OneByOne<F> {
             }
         }
         net.publish(round, server, v)
+    }
+
+    /// Shows both to `archive`.
+    pub fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        if of == Holder::Server {
+            archive.vector(self.server.as_mut_slice());
+            archive.vector(self.v.as_mut_slice());
+        }
     }
 }

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::one_by_one::{OneByOne, X, Y, Z, ten_steps};
 use super::{Algorithm, AlgorithmContext, AlgorithmFacts, AlgorithmKind};
+use crate::archive::{Archive, Holder};
 use crate::config::{Count, Positive};
 use crate::net::{Net, NetError, Round};
 use crate::registry::Kind;
@@ -110,6 +111,10 @@ impl<F: Scalar> Algorithm<F> for State<F> {
 
     fn iterate(&self) -> &Vars<F> {
         &self.iterate.server
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.iterate.state(of, archive);
     }
 
     fn rounds(&self) -> Vec<(u64, Blocks)> {

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use super::{
     Coder, CoderFacts, CoderKind, Compressor, NotFinite, Site, registry, resolve_unshared,
 };
+use crate::archive::Archive;
 use crate::config::KeyError;
 use crate::key::Key;
 use crate::packet::{DecodeError, Packet};
@@ -158,6 +159,13 @@ impl<F: Scalar> LowRank<F> {
         let mut rng = key.rng();
         self.warm.iter_mut().for_each(|v| *v = F::lit(StandardNormal.sample(&mut rng)));
         self.vectors = vec![vec![F::zero(); self.layout.dim()]; hosted];
+    }
+
+    /// Shows to `archive` what an iteration leaves to the next one: Q as all ranks have it, and the mean
+    /// right factor at the root that is to come down.
+    pub fn state(&mut self, archive: &mut Archive<'_>) {
+        archive.vector(&mut self.warm);
+        archive.vector(&mut self.right.values);
     }
 
     /// Numbers kept for each hosted worker.

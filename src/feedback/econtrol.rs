@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::Memories;
 use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, PerWorker, Sent};
+use crate::archive::{Archive, Holder};
 use crate::config::Ratio;
 use crate::packet::DecodeError;
 use crate::registry::Kind;
@@ -81,6 +82,11 @@ impl<F: Scalar> Feedback<F> for State<F> {
 
     fn estimate(&mut self, block: Block, mean: &mut [F]) {
         self.memories.estimate(block, mean);
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.residuals.state(of, archive);
+        self.memories.state(of, archive);
     }
 
     fn numbers(&self) -> [usize; 2] {

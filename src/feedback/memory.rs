@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, PerWorker, Sent};
+use crate::archive::{Archive, Holder};
 use crate::compressors::Bound;
 use crate::packet::DecodeError;
 use crate::registry::Kind;
@@ -83,6 +84,13 @@ impl<F: Scalar> Feedback<F> for Memories<F> {
             let sent = *mean;
             *mean = *memory + sent;
             *memory += rate * sent;
+        }
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.workers.state(of, archive);
+        if of == Holder::Server {
+            archive.vector(self.server.as_mut_slice());
         }
     }
 

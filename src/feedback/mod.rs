@@ -17,6 +17,7 @@ mod residual;
 
 use std::ops::Range;
 
+use crate::archive::{Archive, Holder};
 use crate::compressors::Bound;
 use crate::config::KeyError;
 use crate::packet::DecodeError;
@@ -45,6 +46,10 @@ pub trait Feedback<F: Scalar>: Send {
 
     /// At the server: turns mean_i c_i in `mean` into D^.
     fn estimate(&mut self, block: Block, mean: &mut [F]);
+
+    /// Shows the server's state, or a hosted worker's, to `archive` ([`crate::archive`]). That of every
+    /// worker is as long.
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>);
 
     /// Numbers kept for each hosted worker, and at the server.
     fn numbers(&self) -> [usize; 2];
@@ -156,5 +161,11 @@ impl<F: Scalar> PerWorker<F> {
 
     fn of_mut(&mut self, worker: usize, block: Block) -> &mut [F] {
         self.vectors[worker - self.first].block_mut(block)
+    }
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        if let Holder::Worker(worker) = of {
+            archive.vector(self.vectors[worker - self.first].as_mut_slice());
+        }
     }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, Sent};
+use crate::archive::{Archive, Holder};
 use crate::packet::DecodeError;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
@@ -42,6 +43,8 @@ impl<F: Scalar> Feedback<F> for None {
     }
 
     fn estimate(&mut self, _block: Block, _mean: &mut [F]) {}
+
+    fn state(&mut self, _of: Holder, _archive: &mut Archive<'_>) {}
 
     fn numbers(&self) -> [usize; 2] {
         [0, 0]

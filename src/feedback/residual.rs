@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Feedback, FeedbackContext, FeedbackFacts, FeedbackKind, Needs, PerWorker, Sent};
+use crate::archive::{Archive, Holder};
 use crate::packet::DecodeError;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
@@ -65,6 +66,10 @@ impl<F: Scalar> Feedback<F> for State<F> {
     }
 
     fn estimate(&mut self, _block: Block, _mean: &mut [F]) {}
+
+    fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.residuals.state(of, archive);
+    }
 
     fn numbers(&self) -> [usize; 2] {
         [self.numbers, 0]

@@ -26,8 +26,9 @@ impl<F: Scalar> Net<'_, F> {
             }
         }
         self.comm.broadcast(&mut self.down)?;
-        let (failed, mut packets) = envelope.open(&self.down, "the server")?;
-        if failed {
+        let opened = envelope.open(&self.down, "the server")?;
+        let mut packets = opened.rest;
+        if opened.failed {
             return Err(NetError::Elsewhere);
         }
         copy.as_mut_slice().fill(F::zero());

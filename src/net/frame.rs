@@ -2,20 +2,25 @@
 //! workers), packets.
 //!
 //! ```text
-//! u32 iteration | u32 round and flag | u32 number of packets | u32 config-hash prefix
+//! u32 iteration | u32 round, wishes and flag | u32 number of packets | u32 config-hash prefix
 //! ```
 //!
-//! The lowest bit of the second word is the flag, the others number the round within the iteration. With
-//! the flag ([`Envelope::failed`]) a text follows instead of packets.
+//! The lowest bit of the second word is the flag; above it are the sender's wishes ([`Wishes`]), and above
+//! them the number of the round within the iteration. With the flag ([`Envelope::failed`]) a text follows
+//! instead of packets.
 
-use super::{NetError, RankReport};
+use super::{NetError, RankReport, Wishes};
 use crate::net::PHASES;
 use crate::problems::Losses;
 
 /// Length of the envelope in bytes.
 pub const ENVELOPE: usize = 16;
-/// The flag in the second word; the round is above it.
+/// The flag in the second word.
 const FAILED: u32 = 1;
+/// Where the wishes begin in it.
+const WISHES: u32 = 1;
+/// Where the round begins in it.
+const ROUND: u32 = WISHES + Wishes::BITS;
 /// Bytes of a report.
 const REPORT: usize = 16 + 4 * PHASES;
 /// Bytes of a worker's losses.
@@ -29,26 +34,33 @@ pub struct Envelope {
     pub round: u32,
     /// The sender stops with an error; its words follow.
     pub failed: bool,
+    /// What the sender wants; that of an awaited envelope is of no account.
+    pub wishes: Wishes,
     pub packets: u32,
     pub fingerprint: u32,
+}
+
+/// A message whose envelope is the awaited one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened<'b> {
+    /// The sender stops; `rest` is its words.
+    pub failed: bool,
+    pub wishes: Wishes,
+    /// What follows the envelope.
+    pub rest: &'b [u8],
 }
 
 impl Envelope {
     pub fn write(self, out: &mut Vec<u8>) {
         // Iteration and round are checks, not counters: their low bits suffice.
-        let second = self.round_bits() | if self.failed { FAILED } else { 0 };
+        let second = self.round << ROUND | self.wishes.bits() << WISHES | u32::from(self.failed);
         for word in [self.iteration as u32, second, self.packets, self.fingerprint] {
             out.extend(word.to_le_bytes());
         }
     }
 
-    fn round_bits(self) -> u32 {
-        self.round << 1
-    }
-
-    /// Takes the envelope off a message and checks that it is the awaited one. Returns whether the
-    /// sender failed.
-    pub fn open<'b>(self, bytes: &'b [u8], from: &str) -> Result<(bool, &'b [u8]), NetError> {
+    /// Takes the envelope off a message and checks that it is the awaited one.
+    pub fn open<'b>(self, bytes: &'b [u8], from: &str) -> Result<Opened<'b>, NetError> {
         let fail = |problem: String| NetError::Frame { iteration: self.iteration, problem };
         let Some((head, rest)) = bytes.split_first_chunk::<ENVELOPE>() else {
             return Err(fail(format!("{from} sent {} bytes, no envelope", bytes.len())));
@@ -60,19 +72,22 @@ impl Envelope {
         if word(3) != self.fingerprint {
             return Err(fail(format!("{from} runs another config")));
         }
-        if second & FAILED != 0 {
-            return Ok((true, rest));
+        let wishes = Wishes::from_bits(second >> WISHES & ((1 << Wishes::BITS) - 1));
+        let opened = Opened { failed: second & FAILED != 0, wishes, rest };
+        if opened.failed {
+            return Ok(opened);
         }
         if iteration != self.iteration as u32 {
             return Err(fail(format!("{from} is at iteration {iteration}")));
         }
-        if second != self.round_bits() {
-            return Err(fail(format!("{from} is at round {}, not {}", second >> 1, self.round)));
+        let round = second >> ROUND;
+        if round != self.round {
+            return Err(fail(format!("{from} is at round {round}, not {}", self.round)));
         }
         if packets != self.packets {
             return Err(fail(format!("{from} sent {packets} packets, expected {}", self.packets)));
         }
-        Ok((false, rest))
+        Ok(opened)
     }
 }
 
@@ -126,20 +141,32 @@ pub fn behind_envelope(message: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::StopReason;
 
     #[test]
     fn a_message_of_another_round_is_refused() {
-        let awaited =
-            Envelope { iteration: 3, round: 2, failed: false, packets: 1, fingerprint: 9 };
+        let awaited = Envelope {
+            iteration: 3,
+            round: 2,
+            failed: false,
+            wishes: Wishes::default(),
+            packets: 1,
+            fingerprint: 9,
+        };
         let open = |sent: Envelope| {
             let mut bytes = vec![];
             sent.write(&mut bytes);
             bytes.push(7);
-            awaited.open(&bytes, "rank 1").map(|(failed, rest)| (failed, rest.to_vec()))
+            let opened = awaited.open(&bytes, "rank 1");
+            opened.map(|opened| (opened.failed, opened.wishes, opened.rest.to_vec()))
         };
-        assert!(matches!(open(awaited), Ok((false, rest)) if rest == [7]));
+        let wishes = Wishes { save: true, stop: Some(StopReason::StopFile) };
+        for wishes in [Wishes::default(), wishes] {
+            let opened = open(Envelope { wishes, ..awaited }).expect("the awaited one");
+            assert_eq!(opened, (false, wishes, vec![7]));
+        }
         // Whoever fails does so wherever it is.
-        assert!(matches!(open(Envelope { round: 1, failed: true, ..awaited }), Ok((true, _))));
+        assert!(matches!(open(Envelope { round: 1, failed: true, ..awaited }), Ok((true, ..))));
         for round in [0, 1, 3] {
             let error = open(Envelope { round, ..awaited }).expect_err("another round").to_string();
             assert!(error.contains(&format!("rank 1 is at round {round}, not 2")), "{error}");

@@ -19,11 +19,13 @@ mod publish;
 mod round;
 mod segments;
 mod star;
+mod wishes;
 
 use std::ops::Range;
 
+use crate::archive::{Archive, Holder};
 use crate::comm::{Comm, CommError, Messages, Placement};
-use crate::compressors::NotFinite;
+use crate::compressors::{Coder, NotFinite};
 use crate::packet::DecodeError;
 use crate::problems::Losses;
 use crate::scalar::Scalar;
@@ -32,6 +34,7 @@ use crate::vars::{Block, Blocks, Dims, Vars};
 pub use clock::{Clock, PHASES, Phase};
 pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink};
 pub use round::Round;
+pub use wishes::{StopReason, Wishes};
 
 /// A run's communication failed.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +111,10 @@ pub struct Net<'c, F> {
     /// Whose mean right factors of low rank have not come down yet.
     warm: Blocks,
     reports: Vec<RankReport>,
+    /// What this rank wants; at the root of a star what any rank wants.
+    wishes: Wishes,
+    /// What all ranks know to be wanted.
+    agreed: Wishes,
     /// Buffers that are reused.
     down: Vec<u8>,
     up: Vec<u8>,
@@ -137,6 +144,8 @@ impl<'c, F: Scalar> Net<'c, F> {
             losses: Losses::NONE,
             iteration: None,
             warm: Blocks::NONE,
+            wishes: Wishes::default(),
+            agreed: Wishes::default(),
             down: vec![],
             up: vec![],
             inbox: Messages::default(),
@@ -172,6 +181,32 @@ impl<'c, F: Scalar> Net<'c, F> {
         matches!(self.links.down, Downlink::Sum)
     }
 
+    /// Shows a holder's state to `archive` ([`crate::archive`]): what feedback and coders keep, what is to
+    /// come down still, what travelled, and the last losses. Clocks and what was handed to MPI are of a
+    /// rank, and of one part of a run.
+    pub fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.links.feedback.state(of, archive);
+        if of != Holder::Server {
+            return;
+        }
+        for link in &mut self.links.up {
+            if let Coder::LowRank(coder) = &mut link.coder {
+                coder.state(archive);
+            }
+        }
+        let mut warm = self.warm.bits();
+        archive.word(&mut warm);
+        self.warm = Blocks::from_bits(warm);
+        archive.word(&mut self.traffic.upload_bytes);
+        archive.word(&mut self.traffic.download_bytes);
+        // As words: a loss that was not needed is no number.
+        for loss in [&mut self.losses.upper, &mut self.losses.lower] {
+            let mut bits = loss.to_bits();
+            archive.word(&mut bits);
+            *loss = f64::from_bits(bits);
+        }
+    }
+
     /// What travelled so far; at the root.
     pub fn traffic(&self) -> Traffic {
         self.traffic
@@ -192,6 +227,21 @@ impl<'c, F: Scalar> Net<'c, F> {
     pub fn report(&mut self) -> RankReport {
         let (wire_bytes_up, wire_bytes_down) = self.wire;
         RankReport { wire_bytes_up, wire_bytes_down, seconds: self.clock.take_lap() }
+    }
+
+    /// Has all ranks know of this rank's wishes in time: those of the root at the end of the next step, those
+    /// of others at the end of that or of the one after it.
+    pub fn wish(&mut self, wishes: Wishes) {
+        self.wishes = self.wishes.and(wishes);
+    }
+
+    /// What is to be done after this step, the same on all ranks; it is then no longer wished for.
+    pub fn take_agreed(&mut self) -> Wishes {
+        let agreed = std::mem::take(&mut self.agreed);
+        if agreed != Wishes::default() {
+            self.wishes = Wishes::default();
+        }
+        agreed
     }
 
     /// What each rank reported with its last message, about the step before; at the root.

@@ -116,11 +116,12 @@ impl<F: Scalar> Net<'_, F> {
         let cost = self.comm.broadcast(&mut self.down)?;
         self.clock.charge_collective(cost);
         self.wire.1 += cost.bytes;
-        let (failed, packets) = envelope.open(&self.down, "the server")?;
-        if failed && !self.comm.is_root() {
+        let opened = envelope.open(&self.down, "the server")?;
+        if opened.failed && !self.comm.is_root() {
             return Err(NetError::Elsewhere);
         }
-        Ok(packets.len() as u64)
+        self.agreed = self.agreed.and(opened.wishes);
+        Ok(opened.rest.len() as u64)
     }
 
     /// Tells the ranks that await the next broadcast that the run has failed.
@@ -137,6 +138,7 @@ impl<F: Scalar> Net<'_, F> {
             iteration: round.iteration,
             round: round.lower,
             failed: false,
+            wishes: self.wishes,
             packets: packets as u32,
             fingerprint: self.setting.fingerprint,
         }

@@ -180,8 +180,11 @@ impl<F: Scalar> Net<'_, F> {
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
             let envelope = self.envelope(round, self.due(round).count() * hosted.len());
-            let (has_failed, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
-            failed |= has_failed;
+            let opened = envelope.open(message, &format!("rank {rank}"))?;
+            failed |= opened.failed;
+            // Every rank opens every rank's envelope.
+            self.agreed = self.agreed.and(opened.wishes);
+            let mut rest = opened.rest;
             if me == 0 {
                 rest = self.read_scalars(round, rank, rest, &mut losses)?;
             }

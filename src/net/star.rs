@@ -70,8 +70,11 @@ impl<F: Scalar> Net<'_, F> {
         for (rank, message) in inbox.messages().enumerate() {
             let hosted = self.placement.hosted(rank);
             let envelope = self.envelope(round, blocks * hosted.len());
-            let (failed, mut rest) = envelope.open(message, &format!("rank {rank}"))?;
-            if failed {
+            let opened = envelope.open(message, &format!("rank {rank}"))?;
+            let mut rest = opened.rest;
+            // They go down with the root's next message.
+            self.wishes = self.wishes.and(opened.wishes);
+            if opened.failed {
                 self.call_off(round)?;
                 return Err(NetError::Worker(String::from_utf8_lossy(rest).into_owned()));
             }

@@ -4,6 +4,7 @@
 
 pub mod bias;
 pub mod hyper_dual;
+pub mod methods;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
