@@ -2,6 +2,8 @@
 # Starts a private Slurm on this machine; see usage() below.
 set -euo pipefail
 
+default_timeout=10
+
 usage() {
     cat <<END
 Usage: $me FOLDER NODES CPUS [--on-hosts]
@@ -23,8 +25,12 @@ by host-exec.sh h0.
 It must be run as root, and needs slurm-wlm and munge (Debian, Ubuntu: apt-get
 install --no-install-recommends slurm-wlm munge).
 
-Time limits are looked at every 30 s, and a node that does not answer is down
-after 10 s. A job that is requeued starts again after 6 s at the earliest.
+Time limits are looked at every 30 s. A job that is requeued starts again after
+6 s at the earliest.
+
+Environment:
+  NODE_TIMEOUT   seconds after which a node that does not answer is down, and its
+                 jobs are requeued (default $default_timeout)
 
 Exit status: 0 all nodes are idle, 1 something failed and nothing is left, 2
 wrong arguments, or a right or program is missing, 3 FOLDER has a running Slurm
@@ -49,6 +55,9 @@ nodes=$2 cpus=$3 on_hosts=${4-}
 for tool in munged slurmctld slurmd sbatch unshare; do
     have "$tool" || fail 2 "$tool is needed and is not on PATH (slurm-wlm, munge, util-linux)"
 done
+
+timeout=${NODE_TIMEOUT:-$default_timeout}
+[[ $timeout =~ ^[1-9][0-9]{0,3}$ ]] || fail 2 "NODE_TIMEOUT must be a number of seconds, found '$timeout'"
 
 mkdir -p -- "$1"
 dir=$(cd -- "$1" && pwd)
@@ -129,7 +138,7 @@ SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmctldTimeout=30
-SlurmdTimeout=10
+SlurmdTimeout=$timeout
 InactiveLimit=0
 KillWait=5
 MinJobAge=600
