@@ -1,11 +1,15 @@
 //! Everything that may end a run, and the exit code that it ends with.
 
+use std::path::PathBuf;
+
+use crate::checkpoint::CheckpointError;
 use crate::comm::mpi::WrongLauncher;
 use crate::comm::{CommError, Failure};
 use crate::config::{ConfigError, KeyError};
 use crate::data::DataError;
 use crate::log::LogError;
-use crate::net::NetError;
+use crate::net::{NetError, StopReason};
+use crate::output::OutputError;
 use crate::problems::ProblemError;
 use crate::sweep::SweepError;
 
@@ -29,6 +33,22 @@ pub enum Error {
     )]
     Diverged { iteration: u64 },
     #[error(
+        "stopped by {} at iteration {done} of {last}; the same command resumes the run", reason.words()
+    )]
+    Stopped { reason: StopReason, done: u64, last: u64 },
+    #[error(
+        "the run has already made {done} iterations, and {asked} are asked for; raise the config key \
+         `iterations`, or give another --out"
+    )]
+    Further { done: u64, asked: u64 },
+    #[error(
+        "{} holds no checkpoint to resume from; start without --resume must, or give the --out of a run \
+         that has one", folder.display()
+    )]
+    NoCheckpoint { folder: PathBuf },
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
+    #[error(
         "these derivatives differ from what they are compared with by more than {tolerance:e}, or one \
          of both is not a number: {wrong}"
     )]
@@ -39,8 +59,12 @@ pub enum Error {
     Log(#[from] LogError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    #[error("cannot write the output: {0}")]
-    Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("cannot write to stdout: {0}")]
+    Stdout(#[from] std::io::Error),
+    #[error("the logs differ")]
+    Different,
     /// What another rank, or this one, told all ranks.
     #[error("{}", .0.message)]
     Agreed(Failure),
@@ -49,6 +73,16 @@ pub enum Error {
 impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         Self::Config(error.into())
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Agreed(failure) => Self::Agreed(failure),
+            CheckpointError::Comm(error) => error.into(),
+            error => Self::Checkpoint(error),
+        }
     }
 }
 
@@ -65,18 +99,24 @@ impl From<CommError> for Error {
 }
 
 impl Error {
-    /// Exit code: 2 config or usage, 3 data, 4 numerical, 5 input/output, 70 internal,
-    /// 75 stopped early; of a sweep that of its first member that failed other than by 4, else 4.
+    /// Exit code: 1 two logs differ, as of diff, 2 config or usage, 3 data, 4 numerical, 5 input/output,
+    /// 6 checkpoint refused, 70 internal, 75 stopped early, resumable; of a sweep that of its first member
+    /// that failed other than by 4, else 4.
     pub fn code(&self) -> u8 {
         match self {
+            Self::Different => 1,
             Self::Config(_) | Self::TooManyRanks { .. } => 2,
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,
             Self::Diverged { .. } | Self::Gradients { .. } => 4,
             Self::Net(NetError::Worker(_) | NetError::Elsewhere) => 4,
-            Self::Log(_) | Self::Output(_) => 5,
+            Self::Log(LogError::Unreported { .. }) => 70,
+            Self::Log(_) | Self::Output(_) | Self::Stdout(_) => 5,
             Self::Sweep(error) => error.code(),
+            Self::Further { .. } | Self::NoCheckpoint { .. } => 6,
+            Self::Checkpoint(error) => error.code(),
+            Self::Stopped { .. } => 75,
             Self::Net(_) => 70,
             Self::Agreed(failure) => failure.code,
         }
@@ -88,6 +128,7 @@ impl Error {
             self,
             Self::Agreed(_)
                 | Self::Diverged { .. }
+                | Self::Stopped { .. }
                 | Self::Launcher(_)
                 | Self::Net(NetError::Worker(_) | NetError::Elsewhere | NetError::Apart { .. })
         )

@@ -12,7 +12,8 @@
 //! - [`compressors`]: one file per compressor; [`packet`]: what travels
 //! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
 //! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
-//! - [`archive`]: what a run must remember to go on
+//! - [`output`]: the output folder and its lock; [`archive`]: what a run must remember to go on, and
+//!   [`checkpoint`]: where that is kept
 //! - [`run`]: the loop; [`evaluate`]: metrics and the exact hypergradient; [`log`]: what is kept
 //! - [`sweep`]: many configs from one file, each run by this program as a child
 //! - [`cli`]: one file per subcommand
@@ -34,6 +35,7 @@ pub fn main_with(registry: registry::Registry<problems::Problems>) -> ! {
 
 pub mod algorithms;
 pub mod archive;
+pub mod checkpoint;
 pub mod cli;
 pub mod comm;
 pub mod compressors;
@@ -46,6 +48,7 @@ pub mod gradients;
 pub mod key;
 pub mod log;
 pub mod net;
+pub mod output;
 pub mod packet;
 pub mod prelude;
 pub mod problems;

@@ -5,20 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 25] = [
+const ROOMS: [(&str, &str); 27] = [
     ("algorithms", "archive config net problems registry scalar vars workers"),
     ("archive", "scalar vars"),
+    ("checkpoint", "archive comm output system"),
     ("comm", ""),
     ("compressors", "archive config key packet registry scalar simd vars"),
     ("config", "algorithms compressors data feedback net problems registry vars"),
     ("data", "config key product scalar"),
-    ("error", "comm config data log net problems sweep"),
+    ("error", "checkpoint comm config data log net output problems sweep"),
     ("evaluate", "net problems scalar vars"),
     ("gradients", "key problems vars"),
     ("key", ""),
-    ("log", "config evaluate net problems system"),
+    ("log", "config evaluate net output problems system"),
     ("feedback", "archive compressors config packet registry scalar vars"),
     ("net", "archive comm compressors feedback key packet problems scalar vars workers"),
+    ("output", "system"),
     ("packet", "scalar"),
     ("prelude", "config data key problems registry scalar vars"),
     ("problems", "config data key product registry scalar simd vars"),
@@ -26,19 +28,19 @@ const ROOMS: [(&str, &str); 25] = [
     ("registry", "config scalar"),
     (
         "run",
-        "algorithms comm compressors config data error evaluate feedback log net problems scalar system \
-         vars workers",
+        "algorithms checkpoint comm compressors config data error evaluate feedback log net output \
+         problems scalar system vars workers",
     ),
     ("scalar", "registry"),
     ("simd", ""),
-    ("sweep", "config data log system"),
+    ("sweep", "config data log output system"),
     ("system", "comm product"),
     ("vars", "scalar simd"),
     ("workers", "problems scalar vars"),
 ];
 
 /// Rooms that may open files or write to terminals.
-const FILES: &str = "cli config data error log main run sweep system";
+const FILES: &str = "checkpoint cli config data error log main output run sweep system";
 
 /// One source file without its tests and comments.
 struct Source {

@@ -12,6 +12,7 @@ use process::{attribute, finish, log, mnist_small, mpirun, on_mpi, on_threads, p
 use process::{relaunch, role, sobaya, summary, text, write};
 use serde_json::{Value, json};
 use sobaya::data::Folder;
+use sobaya::run::Options;
 
 const ITERATIONS: u64 = 200;
 
@@ -138,8 +139,13 @@ fn ranks_change_no_bit() {
             let (precision, output) = role.split_once(' ').expect("a part and its folder");
             for config in configs().iter().filter(|config| config["precision"] == precision) {
                 let output = Path::new(output).join(text_of(&config["name"]));
-                sobaya::run::run(&plan(config), &mut comm, &Folder::find(None), Some(&output))
-                    .unwrap_or_else(|e| panic!("{config}: {e}"));
+                sobaya::run::run(
+                    &plan(config),
+                    &mut comm,
+                    &Folder::find(None),
+                    &Options::new(Some(output.clone())),
+                )
+                .unwrap_or_else(|e| panic!("{config}: {e}"));
             }
         });
     }
@@ -152,7 +158,7 @@ fn ranks_change_no_bit() {
         for config in configs() {
             let name = text_of(&config["name"]);
             let output = at(&format!("threads {threads}")).join(name);
-            let outcome = on_threads(&plan(&config), threads, Some(&output));
+            let outcome = on_threads(&plan(&config), threads, &Options::new(Some(output.clone())));
             let trace = Trace::read(&output);
             assert_eq!(trace.state_hash, format!("{:016x}", outcome.state_hash), "{name}");
             let traffic = outcome.traffic;
@@ -201,8 +207,13 @@ fn the_way_of_the_numbers_changes_no_bit() {
         on_mpi(|mut comm| {
             for (name, config) in groups().flatten() {
                 let output = Path::new(&output).join(name);
-                sobaya::run::run(&plan(&config), &mut comm, &Folder::find(None), Some(&output))
-                    .unwrap_or_else(|e| panic!("{config}: {e}"));
+                sobaya::run::run(
+                    &plan(&config),
+                    &mut comm,
+                    &Folder::find(None),
+                    &Options::new(Some(output.clone())),
+                )
+                .unwrap_or_else(|e| panic!("{config}: {e}"));
             }
         });
     }

@@ -68,10 +68,11 @@ def write_log(
     known = config if isinstance(config, dict) else {}
     root = {
         "Conventions": "CF-1.11",
-        "schema_version": np.array([1, 0], dtype=np.int32),
+        "schema_version": np.array([1, 1], dtype=np.int32),
         "config_json": config if isinstance(config, str) else json.dumps(config),
         "config_sha256": "00ff",
         "provenance_json": "{}",
+        "parts_json": "[{}]",
         "program_version": "0.1.0",
         "git_commit": "abcdef0",
         "seed": np.int64(known.get("seed", 1)),

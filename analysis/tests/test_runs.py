@@ -52,6 +52,13 @@ def test_optional_parts_may_be_absent(make_log: MakeLog) -> None:
     assert run.seed == 1, "taken from the config"
 
 
+@pytest.mark.parametrize("minor", [0, 7])
+def test_every_minor_version_is_read(make_log: MakeLog, minor: int) -> None:
+    version = np.array([1, minor], dtype=np.int32)
+    path = make_log("a", attributes={"schema_version": version, "parts_json": None})
+    assert load_run(path).status == "completed"
+
+
 def test_name_falls_back_to_the_folder(make_log: MakeLog) -> None:
     assert load_run(make_log("some-run", "{}")).name == "some-run"
 

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod list;
+mod log;
 mod run;
 mod sweep;
 
@@ -28,6 +29,9 @@ enum Command {
     Run(run::Arguments),
     /// Run many configs that one file describes.
     Sweep(sweep::Arguments),
+    /// Build a killed run's log again, or compare two logs.
+    #[command(subcommand)]
+    Log(log::Command),
     /// Check a config without MPI: every default, memory and bytes per rank and iteration.
     Check(check::Arguments),
     /// List algorithms, compressors, problems and data sets.
@@ -89,6 +93,7 @@ pub fn main() -> ! {
     let result = match command {
         Command::Run(arguments) => run::main(arguments),
         Command::Sweep(arguments) => sweep::main(arguments),
+        Command::Log(command) => log::main(command),
         Command::Check(arguments) => check::main(arguments),
         Command::List => print(&list::text()),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),

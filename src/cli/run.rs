@@ -1,6 +1,7 @@
 //! `sobaya run`.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::ConfigArguments;
 use crate::comm::Comm;
@@ -8,7 +9,7 @@ use crate::comm::mpi::{Exit, MpiComm, WrongLauncher, launched_first, session};
 use crate::config::{ConfigError, KeyError, Plan};
 use crate::data::Folder;
 use crate::error::Error;
-use crate::run::{agreed, run};
+use crate::run::{Options, Resume, agreed, run, signals};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -17,12 +18,57 @@ pub struct Arguments {
     /// Output folder [default: runs/NAME].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What to do with a run that the output folder holds: resume it if it is of this config, begin where there
+    /// is none (auto); leave it alone (never); resume it or fail (must).
+    #[arg(long, value_enum, default_value_t)]
+    resume: ResumeArgument,
+    /// Stop in time with a checkpoint and exit code 75.
+    #[arg(long, value_name = "HH:MM:SS", value_parser = parse_time)]
+    max_time: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum ResumeArgument {
+    #[default]
+    Auto,
+    Never,
+    Must,
+}
+
+impl From<ResumeArgument> for Resume {
+    fn from(argument: ResumeArgument) -> Self {
+        match argument {
+            ResumeArgument::Auto => Self::Auto,
+            ResumeArgument::Never => Self::Never,
+            ResumeArgument::Must => Self::Must,
+        }
+    }
+}
+
+/// A time as HH:MM:SS, MM:SS or seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be HH:MM:SS, as 23:50:00, MM:SS or seconds, above 0".to_owned();
+    let parts: Vec<&str> = text.split(':').collect();
+    let numbers: Result<Vec<u32>, _> = parts.iter().map(|part| part.parse()).collect();
+    let numbers = numbers.map_err(|_| wrong())?;
+    let in_range = numbers.iter().skip(1).all(|&number| number < 60);
+    let seconds = numbers.iter().fold(0, |sum, &number| 60 * sum + u64::from(number));
+    match numbers.len() {
+        1..=3 if in_range && seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong()),
+    }
 }
 
 pub fn main(arguments: Arguments) -> ! {
+    let start = Instant::now();
+    if let Err(error) = signals::heed() {
+        crate::system::say(&format!(
+            "sobaya: note: signals end the run without a checkpoint: {error}"
+        ));
+    }
     session(|comm| {
         let root = comm.as_ref().map_or_else(|_| launched_first(), |comm| comm.is_root());
-        match execute(&arguments, comm) {
+        match execute(&arguments, start, comm) {
             Ok(()) => Exit { code: 0, agreed: true },
             Err(error) => {
                 if root || !error.agreed() {
@@ -34,7 +80,11 @@ pub fn main(arguments: Arguments) -> ! {
     })
 }
 
-fn execute(arguments: &Arguments, comm: Result<MpiComm, WrongLauncher>) -> Result<(), Error> {
+fn execute(
+    arguments: &Arguments,
+    start: Instant,
+    comm: Result<MpiComm, WrongLauncher>,
+) -> Result<(), Error> {
     let mut comm = comm?;
     let plan = share_plan(arguments, &mut comm)?;
     if comm.is_root() {
@@ -42,7 +92,20 @@ fn execute(arguments: &Arguments, comm: Result<MpiComm, WrongLauncher>) -> Resul
     }
     let folder = Folder::find(arguments.config.data.clone());
     let output = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&plan.name));
-    run(&plan, &mut comm, &folder, Some(&output))?;
+    let options = Options {
+        resume: arguments.resume.into(),
+        max_time: arguments.max_time,
+        now: Box::new(move || start.elapsed()),
+        asked_to_stop: Box::new(signals::heard),
+        ..Options::new(Some(output.clone()))
+    };
+    let outcome = run(&plan, &mut comm, &folder, &options)?;
+    if comm.is_root() && outcome.is_none() {
+        let folder = output.display();
+        crate::system::say(&format!(
+            "sobaya: note: the run in {folder} is complete already; nothing was done"
+        ));
+    }
     Ok(())
 }
 

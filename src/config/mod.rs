@@ -3,6 +3,7 @@
 //! `read.rs` turns files and `--set` overrides into one JSON value, `plan.rs` checks it against the
 //! registries and fills in every default, `travel.rs` the keys that say how vectors travel, `numbers.rs` holds the ranges that keys may have.
 
+mod checkpoint;
 mod numbers;
 mod plan;
 mod read;
@@ -12,8 +13,9 @@ mod travel;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use checkpoint::CheckpointPlan;
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
-pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision};
+pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision, sha256_hex, state_config};
 pub use read::{apply_override, read_file, set_key};
 pub use schema::schema;
 pub use travel::{DownlinkPlan, Travel, Wire};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::{CheckpointPlan, watchdog_seconds};
 use super::travel::{self, Downlink, Travel, Wire};
 use super::{ConfigError, Count, KeyError, parse};
 use crate::data::Partition;
@@ -132,7 +133,17 @@ pub(super) struct Written {
     evaluate: Evaluate,
     #[serde(default)]
     log: LogPlan,
+    #[serde(default)]
+    checkpoint: CheckpointPlan,
+    /// Seconds without any progress after which the job is ended.
+    #[serde(default = "watchdog_seconds")]
+    watchdog_seconds: Count,
 }
+
+/// The keys that change nothing of a run's results.
+const OUTCOME_IS_FREE_OF: [&str; 3] = ["name", "checkpoint", "watchdog_seconds"];
+/// Those that a run may be resumed with other values of, besides.
+const STATE_IS_FREE_OF: [&str; 2] = ["iterations", "evaluate"];
 
 /// A config that can be run: every name known, every number in range, every default filled in.
 #[derive(Clone, Debug)]
@@ -153,6 +164,9 @@ pub struct Plan {
     pub travel: Travel,
     pub evaluate: Evaluate,
     pub log: LogPlan,
+    pub checkpoint: CheckpointPlan,
+    /// Seconds without any progress after which the job is ended.
+    pub watchdog_seconds: u64,
     /// The whole config with every default filled in, keys sorted.
     pub resolved: Value,
     /// SHA-256 of `resolved` as compact JSON.
@@ -217,6 +231,8 @@ impl Plan {
             travel,
             evaluate: resolved.evaluate,
             log: resolved.log,
+            checkpoint: resolved.checkpoint,
+            watchdog_seconds: resolved.watchdog_seconds.get() as u64,
             sha256: Sha256::digest(json.to_string()).into(),
             resolved: json,
             notices,
@@ -233,15 +249,34 @@ impl Plan {
         hexadecimal(&self.sha256)
     }
 
-    /// SHA-256 of `resolved` without `name`, as hexadecimal digits: runs that differ in their names
-    /// alone have it in common.
-    pub fn unnamed_sha256_hex(&self) -> String {
-        let mut unnamed = self.resolved.clone();
-        if let Some(map) = unnamed.as_object_mut() {
-            map.remove("name");
-        }
-        hexadecimal(&Sha256::digest(unnamed.to_string()))
+    /// SHA-256 of `resolved` without `name` and the keys that say how the run survives, as hexadecimal
+    /// digits: runs with the same results have it in common.
+    pub fn outcome_sha256_hex(&self) -> String {
+        sha256_hex(&without(&self.resolved, &OUTCOME_IS_FREE_OF))
     }
+
+    /// The part of `resolved` that a checkpoint must have in common with the run that resumes from it.
+    pub fn state_config(&self) -> Value {
+        state_config(&self.resolved)
+    }
+}
+
+/// As [`Plan::state_config`], of any resolved config.
+pub fn state_config(resolved: &Value) -> Value {
+    without(&without(resolved, &OUTCOME_IS_FREE_OF), &STATE_IS_FREE_OF)
+}
+
+fn without(config: &Value, keys: &[&str]) -> Value {
+    let mut config = config.clone();
+    if let Some(map) = config.as_object_mut() {
+        map.retain(|key, _| !keys.contains(&&key[..]));
+    }
+    config
+}
+
+/// SHA-256 of a config as it is logged, as hexadecimal digits.
+pub fn sha256_hex(config: &Value) -> String {
+    hexadecimal(&Sha256::digest(config.to_string()))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -292,7 +327,7 @@ mod tests {
             config["name"] = json!(name);
             config["seed"] = json!(seed);
             let plan = Plan::new(config).unwrap();
-            (plan.sha256_hex(), plan.unnamed_sha256_hex())
+            (plan.sha256_hex(), plan.outcome_sha256_hex())
         };
         let (a, b, c) = (hashes("a", 0), hashes("b", 0), hashes("a", 1));
         assert!(a.0 != b.0 && a.1 == b.1 && a.1 != c.1);

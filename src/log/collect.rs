@@ -21,7 +21,7 @@ pub fn collect(path: &Path, logs: &[(String, PathBuf)]) -> Result<(), LogError> 
         copy(&source, &file, name).map_err(failed(log))
     });
     let written = written.and_then(|()| file.close().map_err(failed(path)));
-    let renamed = written.and_then(|()| super::files::publish(&temporary, path));
+    let renamed = written.and_then(|()| Ok(crate::output::publish(&temporary, path)?));
     renamed.inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
@@ -45,7 +45,7 @@ fn copy(log: &File, file: &File, name: &str) -> Result<()> {
 }
 
 /// Names of a dataset's dimensions; none if they have no names.
-fn dimensions(log: &Group, dataset: &str) -> Result<Vec<String>> {
+pub(super) fn dimensions(log: &Group, dataset: &str) -> Result<Vec<String>> {
     let dataset = log.dataset(dataset)?;
     if !dataset.attr_names()?.iter().any(|name| name == scales::LIST) {
         return Ok(vec![]);

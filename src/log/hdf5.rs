@@ -1,8 +1,8 @@
 //! `log.h5`, built in memory from the journal.
 //!
 //! ```text
-//! attributes  Conventions schema_version config_json config_sha256 provenance_json program_version
-//!             git_commit seed n_workers n_ranks status stop_reason
+//! attributes  Conventions schema_version config_json config_sha256 provenance_json parts_json
+//!             program_version git_commit seed n_workers n_ranks status stop_reason
 //! iteration   i8 (iteration, unlimited)            rank, worker   i4
 //! upper_loss lower_loss wall_time[s] part          (iteration)
 //! upload_bytes download_bytes upload_bits_per_worker   i8 (iteration), cumulative
@@ -12,17 +12,23 @@
 //! eval_iteration i8, hypergradient_norm test_accuracy test_loss validation_loss f8   (eval)
 //! ```
 //!
+//! A run that was resumed has several parts, maybe on different numbers of ranks: `rank` is as long as the
+//! widest, the bytes of ranks that a part did not have are -1, their times NaN.
+//!
 //! Row k is the state after k iterations, row 0 the start; the losses are those of the last
 //! iteration's mini-batches. NaN: a problem has no such thing, or it was not asked for.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, H5Type, Location, Result};
 
-use super::journal::{Record, Row};
+use serde_json::Value;
+
+use super::journal::{Part, Record, Row};
 use super::{Status, scales};
-use crate::config::Plan;
+use crate::config::{Plan, sha256_hex};
 use crate::evaluate::Evaluation;
 use crate::net::{PHASES, Phase};
 
@@ -33,23 +39,26 @@ const CHUNK: usize = 1024;
 pub struct Header {
     config_json: String,
     config_sha256: String,
-    provenance_json: String,
     seed: u64,
     workers: usize,
-    pub(super) ranks: usize,
 }
 
 impl Header {
-    /// Header of a run that starts now.
-    pub fn new(plan: &Plan, ranks: usize) -> Self {
-        Self {
-            config_json: plan.resolved.to_string(),
-            config_sha256: plan.sha256_hex(),
-            provenance_json: crate::system::provenance(ranks).to_string(),
-            seed: plan.seed,
-            workers: plan.workers,
-            ranks,
-        }
+    /// Header of a run of this plan.
+    pub fn new(plan: &Plan) -> Self {
+        Self::with(&plan.resolved, plan.seed, plan.workers)
+    }
+
+    /// Header of a run that had this config, with every default filled in, maybe under an older program;
+    /// `None` if it is no config.
+    pub fn of(config: &Value) -> Option<Self> {
+        let workers = usize::try_from(config["workers"].as_u64()?).ok().filter(|&n| n > 0)?;
+        Some(Self::with(config, config["seed"].as_u64()?, workers))
+    }
+
+    fn with(config: &Value, seed: u64, workers: usize) -> Self {
+        let config_sha256 = sha256_hex(config);
+        Self { config_json: config.to_string(), config_sha256, seed, workers }
     }
 }
 
@@ -66,34 +75,44 @@ pub fn image(
     let name = format!("log.h5 in memory {}", IMAGES.fetch_add(1, Ordering::Relaxed));
     let file =
         File::with_options().with_fapl(|list| list.core_options(1 << 20, false)).create(name)?;
-    write_header(&file, header, status, reason)?;
-    let mut columns = Columns::new(header.ranks);
-    for record in records {
-        columns.push(record);
-    }
+    let mut columns = Columns::default();
+    records.for_each(|record| columns.push(record));
+    write_header(&file, header, &columns.parts)?;
+    number(&file, "n_ranks", columns.ranks as i32)?;
+    text(&file, "status", status.name())?;
+    text(&file, "stop_reason", reason)?;
     columns.write(&file, header)?;
     file.flush()?;
     read_image(&file)
 }
 
-fn write_header(file: &File, header: &Header, status: Status, reason: &str) -> Result<()> {
-    text(file, "Conventions", "CF-1.11 sobaya-log-1.0")?;
-    file.new_attr_builder().with_data(&[1i32, 0]).create("schema_version")?;
+fn write_header(file: &File, header: &Header, parts: &[Part]) -> Result<()> {
+    text(file, "Conventions", "CF-1.11 sobaya-log-1.1")?;
+    file.new_attr_builder().with_data(&[1i32, 1]).create("schema_version")?;
     text(file, "config_json", &header.config_json)?;
     text(file, "config_sha256", &header.config_sha256)?;
-    text(file, "provenance_json", &header.provenance_json)?;
-    text(file, "program_version", env!("CARGO_PKG_VERSION"))?;
-    text(file, "git_commit", crate::system::git_commit())?;
+    let provenances: Vec<&str> = parts.iter().map(|part| &*part.provenance).collect();
+    let last = provenances.last().copied().unwrap_or("{}");
+    text(file, "provenance_json", last)?;
+    text(file, "parts_json", &format!("[{}]", provenances.join(",")))?;
+    // The program that wrote the rows, which need not be the one that builds this file.
+    let program: Value = serde_json::from_str(last).unwrap_or_default();
+    for name in ["program_version", "git_commit"] {
+        text(file, name, program[name].as_str().unwrap_or("unknown"))?;
+    }
     number(file, "seed", header.seed)?;
-    number(file, "n_workers", header.workers as i32)?;
-    number(file, "n_ranks", header.ranks as i32)?;
-    text(file, "status", status.name())?;
-    text(file, "stop_reason", reason)
+    number(file, "n_workers", header.workers as i32)
 }
 
 /// The journal turned on its side.
+#[derive(Default)]
 struct Columns {
+    parts: Vec<Part>,
+    /// Ranks of the widest part.
     ranks: usize,
+    /// Ranks of each row.
+    widths: Vec<usize>,
+    part: Vec<i32>,
     iteration: Vec<i64>,
     floats: [Vec<f64>; 3],
     bytes: [Vec<i64>; 2],
@@ -104,22 +123,16 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(ranks: usize) -> Self {
-        Self {
-            ranks,
-            iteration: vec![],
-            floats: Default::default(),
-            bytes: Default::default(),
-            wire: Default::default(),
-            times: Default::default(),
-            eval_iteration: vec![],
-            evals: Default::default(),
-        }
-    }
-
     fn push(&mut self, record: Record) {
         match record {
+            Record::Part(part) => {
+                self.ranks = self.ranks.max(part.ranks as usize);
+                self.parts.push(part);
+            }
             Record::Row(Row { iteration, wall_time, losses, traffic, ranks }) => {
+                self.ranks = self.ranks.max(ranks.len());
+                self.widths.push(ranks.len());
+                self.part.push(self.parts.last().map_or(0, |part| part.part as i32));
                 self.iteration.push(iteration as i64);
                 let floats = [losses.upper, losses.lower, wall_time];
                 self.floats.iter_mut().zip(floats).for_each(|(column, v)| column.push(v));
@@ -148,25 +161,27 @@ impl Columns {
         let evals: Vec<i64> = (0..self.eval_iteration.len() as i64).collect();
         scale(file, "eval", &evals, true, "evaluation")?;
 
-        let parts = vec![0i32; self.iteration.len()];
         let per_worker: Vec<i64> =
             self.bytes[0].iter().map(|bytes| 8 * bytes / header.workers as i64).collect();
         let [upper, lower, wall] = self.floats;
         series(file, "upper_loss", upper, &row, "1", "mean mini-batch loss of the upper level")?;
         series(file, "lower_loss", lower, &row, "1", "mean mini-batch loss of the lower level")?;
-        series(file, "wall_time", wall, &row, "s", "time since the start of the first iteration")?;
-        series(file, "part", parts, &row, "1", "0 for the first start, 1 more a resume")?;
+        let long = "time since the start of the first iteration, all parts together";
+        series(file, "wall_time", wall, &row, "s", long)?;
+        series(file, "part", self.part, &row, "1", "0 for the first start, 1 more a resume")?;
         let [up, down] = self.bytes;
         series(file, "upload_bytes", up, &row, "byte", "packets, all workers to the server")?;
         series(file, "download_bytes", down, &row, "byte", "packets, server to all workers")?;
         let long = "uploaded bits per worker";
         series(file, "upload_bits_per_worker", per_worker, &row, "bit", long)?;
         let [up, down] = self.wire;
-        let long = "bytes handed to MPI, envelopes in";
-        series(file, "wire_bytes_up", up, &by_rank, "byte", long)?;
-        series(file, "wire_bytes_down", down, &by_rank, "byte", long)?;
+        let long = "bytes handed to MPI in this part, envelopes in";
+        let wide = |column| widened(column, &self.widths, self.ranks, -1);
+        series(file, "wire_bytes_up", wide(up), &by_rank, "byte", long)?;
+        series(file, "wire_bytes_down", wide(down), &by_rank, "byte", long)?;
         for (phase, times) in Phase::ALL.into_iter().zip(self.times) {
             let name = format!("time_{}", phase.name());
+            let times = widened(times, &self.widths, self.ranks, f32::NAN);
             series(file, &name, times, &by_rank, "s", "time in this phase of the last iteration")?;
         }
         let eval = ["eval"];
@@ -177,6 +192,22 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// Rows of these widths, each filled up to the largest width.
+fn widened<T: Copy>(column: Vec<T>, widths: &[usize], widest: usize, fill: T) -> Vec<T> {
+    if column.len() == widths.len() * widest {
+        return column;
+    }
+    let mut wide = Vec::with_capacity(widths.len() * widest);
+    let mut rest = &column[..];
+    for (row, &width) in widths.iter().enumerate() {
+        let (values, behind) = rest.split_at(width);
+        wide.extend_from_slice(values);
+        wide.resize((row + 1) * widest, fill);
+        rest = behind;
+    }
+    wide
 }
 
 /// A dimension with its values.
@@ -267,4 +298,10 @@ fn read_image(file: &File) -> Result<Vec<u8>> {
         return Err(hdf5::Error::from("the library gave no image of the file"));
     }
     Ok(image)
+}
+
+/// The status in a log; `None` if it cannot be read.
+pub fn read_status(path: &Path) -> Option<String> {
+    let status = File::open(path).and_then(|file| file.attr("status")?.read_scalar());
+    status.ok().map(|status: VarLenUnicode| status.as_str().to_owned())
 }

@@ -1,5 +1,7 @@
 //! Where a rank's time goes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Number of phases.
@@ -32,8 +34,9 @@ impl Phase {
 }
 
 /// A stopwatch whose laps are charged to phases.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Clock {
+    pulse: Arc<AtomicU64>,
     last: Instant,
     lap: [Duration; PHASES],
     total: [Duration; PHASES],
@@ -42,28 +45,33 @@ pub struct Clock {
 impl Default for Clock {
     fn default() -> Self {
         let zero = [Duration::ZERO; PHASES];
-        Self { last: Instant::now(), lap: zero, total: zero }
+        Self { pulse: Arc::default(), last: Instant::now(), lap: zero, total: zero }
     }
 }
 
 impl Clock {
+    /// A count that grows with every lap, for whoever watches whether there are any.
+    pub fn pulse(&self) -> Arc<AtomicU64> {
+        self.pulse.clone()
+    }
+
     /// Charges the time since the last call to a phase.
     pub fn charge(&mut self, phase: Phase) {
-        let now = Instant::now();
-        self.add(phase, now - self.last);
-        self.last = now;
+        let last = self.last;
+        self.begin();
+        self.add(phase, self.last - last);
     }
 
     /// Drops the time since the last call: evaluations and logs are no phase.
     pub fn skip(&mut self) {
-        self.last = Instant::now();
+        self.begin();
     }
 
     /// Charges a collective, split into waiting and moving.
     pub fn charge_collective(&mut self, cost: crate::comm::Cost) {
         self.add(Phase::Wait, cost.wait);
         self.add(Phase::Communicate, cost.transfer);
-        self.last = Instant::now();
+        self.begin();
     }
 
     /// Seconds by phase since this was last called.
@@ -76,6 +84,11 @@ impl Clock {
     /// Seconds by phase since the start.
     pub fn totals(&self) -> [f64; PHASES] {
         self.total.map(|time| time.as_secs_f64())
+    }
+
+    fn begin(&mut self) {
+        self.pulse.fetch_add(1, Ordering::Relaxed);
+        self.last = Instant::now();
     }
 
     fn add(&mut self, phase: Phase, time: Duration) {

@@ -156,6 +156,11 @@ impl<'c, F: Scalar> Net<'c, F> {
         }
     }
 
+    /// What moves the bytes, for what is no part of an iteration.
+    pub fn comm(&mut self) -> &mut dyn Comm {
+        &mut *self.comm
+    }
+
     /// The workers of this rank.
     pub fn hosted(&self) -> Range<usize> {
         self.placement.hosted(self.comm.rank())

@@ -132,7 +132,9 @@ pub trait Problem<F: Scalar>: Send {
     /// ```
     ///
     /// with F_i, G_i the losses on the batches that `draw` names. What is not `wanted` may be left
-    /// alone: D_y needs no upper-level batch, and only D_x a derivative with respect to x.
+    /// alone: D_y needs no upper-level batch, and only D_x a derivative with respect to x. A function
+    /// of `draw` and `at` alone: buffers may be kept, but nothing that changes a later direction, since
+    /// checkpoints hold no state of a problem.
     fn directions(&mut self, draw: Draw, wanted: Blocks, at: &Vars<F>, out: &mut Vars<F>)
     -> Losses;
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Sweep, SweepError};
 use crate::log;
+use crate::output;
 
 /// What all rows of the table have in common, or says nothing of the run.
 const LEFT_OUT: [&str; 2] = ["name", "status"];
@@ -15,7 +16,7 @@ impl Sweep {
     /// settings, the figures of its summary.json, and the program that made it. Returns how many members are in them.
     pub fn collect(&self) -> Result<usize, SweepError> {
         let finished = self.finished()?;
-        log::create_folder(&self.folder)?;
+        output::create_folder(&self.folder)?;
         let logs: Vec<_> = finished
             .iter()
             .map(|(member, folder, _)| (member.hash.clone(), folder.log()))
@@ -32,7 +33,7 @@ impl Sweep {
             })
             .collect();
         let table = csv(&settings, &rows);
-        log::replace(&self.folder.join("summary.csv"), table.as_bytes())?;
+        output::replace(&self.folder.join("summary.csv"), table.as_bytes())?;
         Ok(finished.len())
     }
 }

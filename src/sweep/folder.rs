@@ -10,6 +10,7 @@ use super::lock::Lock;
 use super::origin::Origin;
 use super::{Member, SweepError};
 use crate::log;
+use crate::output;
 
 /// Lines of a failed run's stderr that are kept.
 const LAST_LINES: usize = 5;
@@ -148,9 +149,9 @@ impl MemberFolder {
         if failure.exists() {
             fs::remove_file(&failure).map_err(|source| SweepError::Io { path: failure, source })?;
         }
-        log::replace(&self.0.join("origin.json"), format!("{:#}\n", json!(origin)).as_bytes())?;
+        output::replace(&self.0.join("origin.json"), format!("{:#}\n", json!(origin)).as_bytes())?;
         let config = self.0.join("member.json");
-        log::replace(&config, format!("{:#}\n", member.plan.resolved).as_bytes())?;
+        output::replace(&config, format!("{:#}\n", member.plan.resolved).as_bytes())?;
         Ok(config)
     }
 
@@ -167,7 +168,7 @@ impl MemberFolder {
     /// Keeps it for later calls.
     pub fn keep(&self, failure: &Failure) -> Result<(), SweepError> {
         let json = json!({ "code": failure.code, "stderr": failure.said });
-        Ok(log::replace(&self.0.join("failure.json"), format!("{json:#}\n").as_bytes())?)
+        Ok(output::replace(&self.0.join("failure.json"), format!("{json:#}\n").as_bytes())?)
     }
 
     /// Where its stderr goes.

@@ -31,7 +31,8 @@ use serde_json::{Value, json};
 
 use crate::config::{ConfigError, KeyError};
 use crate::data::Folder;
-use crate::log::{self, LogError};
+use crate::log::LogError;
+use crate::output::{self, OutputError};
 use folder::{MemberFolder, State};
 use lock::{Lock, Sharing};
 use origin::Origin;
@@ -89,6 +90,8 @@ pub enum SweepError {
     Signals { source: std::io::Error },
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error("{}", failures(*failed, *diverged, *total))]
     Failed { failed: usize, diverged: usize, total: usize, code: u8 },
     #[error("stopped when {finished} of {total} members were finished; the same command goes on")]
@@ -132,7 +135,8 @@ impl SweepError {
             | Self::Other { .. }
             | Self::Foreign { .. }
             | Self::Io { .. }
-            | Self::Log(_) => 5,
+            | Self::Log(_)
+            | Self::Output(_) => 5,
             Self::Signals { .. } => 70,
             _ => 2,
         }
@@ -228,14 +232,14 @@ impl Sweep {
             _ => {
                 let members: Vec<Value> = self.members.iter().map(Member::record).collect();
                 let json = json!({ "name": self.file.name, "members": members });
-                log::replace(&path, format!("{json:#}\n").as_bytes())?;
+                output::replace(&path, format!("{json:#}\n").as_bytes())?;
                 Ok(lock)
             }
         }
     }
 
     fn lock(&self, sharing: Sharing, patience: Duration) -> Result<Lock, SweepError> {
-        log::create_folder(&self.folder)?;
+        output::create_folder(&self.folder)?;
         let path = self.folder.join("lock");
         Lock::take(&path, sharing, patience)?.ok_or_else(|| SweepError::Taken {
             folder: self.folder.clone(),

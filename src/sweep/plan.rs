@@ -149,6 +149,10 @@ impl Combination<'_> {
         let mut settings: Vec<(&str, &Value)> = self.settings().collect();
         settings.sort_by_key(|(key, _)| key.split('.').count());
         let mut config = self.base.clone();
+        if config.pointer("/checkpoint/at_end").is_none() {
+            // Nobody gives the members of a sweep more iterations one by one, and they are many.
+            let _ = set_key(&mut config, "checkpoint.at_end", json!(false));
+        }
         for (key, value) in settings {
             set_key(&mut config, key, value.clone()).map_err(|p| KeyError::value(key, p))?;
         }
@@ -162,7 +166,7 @@ impl Combination<'_> {
 
     /// The member, its run named after the sweep and its own hash.
     fn member(&self, sweep: &str, plan: Plan) -> Result<Member, SweepError> {
-        let hash = plan.unnamed_sha256_hex()[..HASH_DIGITS].to_owned();
+        let hash = plan.outcome_sha256_hex()[..HASH_DIGITS].to_owned();
         let mut config = plan.resolved;
         config["name"] = json!(format!("{sweep}-{hash}"));
         let plan = Plan::new(config).map_err(|error| self.refused(error))?;

@@ -144,7 +144,7 @@ impl<'a> Runner<'a> {
 
     fn start(&self, member: &'a Member) -> Result<Started<'a>, SweepError> {
         let folder = MemberFolder::new(&self.sweep.folder, member);
-        crate::log::create_folder(folder.path())?;
+        crate::output::create_folder(folder.path())?;
         let Some(lock) = Lock::take(&folder.lock(), Sharing::Alone, Duration::ZERO)? else {
             return Ok(Started::Busy);
         };

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::standing::judged;
 use super::{Member, Sweep, SweepError, program};
-use crate::log;
+use crate::output;
 
 /// The job of a single run, a part of which stands in every array.
 const JOB: &str = include_str!("../../jobs/slurm.sbatch");
@@ -56,7 +56,7 @@ impl Sweep {
         let mut scripts = vec![];
         for piece in members.chunks(MAX_TASKS) {
             let script = path(scripts.len() + 1);
-            log::replace(&script, self.script(piece)?.as_bytes())?;
+            output::replace(&script, self.script(piece)?.as_bytes())?;
             scripts.push(script);
         }
         let mut left = scripts.len() + 1;

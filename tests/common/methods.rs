@@ -123,8 +123,9 @@ pub fn suits(problem: &Value, method: &Value) -> bool {
     let low_rank = method["compressor"].to_string().contains("low-rank");
     let own_x = !method["compressor"]["x"].is_null() || method["algorithm"]["momentum"] == "worker";
     match problem["kind"].as_str() {
-        Some("quadratic") => !low_rank,   // Its variables are no matrices.
-        Some("hyper-cleaning") => !own_x, // Its x is not compressed.
+        Some("quadratic") => !low_rank, // Its variables are no matrices.
+        // Its x is not compressed, and workers send different entries of it.
+        Some("hyper-cleaning") => !own_x && method["wire"]["collective"] != "segments",
         _ => true,
     }
 }

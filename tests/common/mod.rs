@@ -25,7 +25,7 @@ use sobaya::net::{Collective, Downlink, Links, Net, Setting, Uplink};
 use sobaya::packet::Packet;
 use sobaya::problems::{self, Problem, ProblemContext};
 use sobaya::registry::{Family, Registry};
-use sobaya::run::Outcome;
+use sobaya::run::{Options, Outcome};
 use sobaya::scalar::Scalar;
 use sobaya::simd::Level;
 use sobaya::vars::{Dims, Layout, Vars};
@@ -278,7 +278,7 @@ pub fn plan(config: Value) -> Plan {
 
 /// Runs a config on one rank, without a log.
 pub fn run(config: Value) -> Outcome {
-    let outcome = sobaya::run::run(&plan(config), &mut alone(), &folder(), None);
+    let outcome = sobaya::run::run(&plan(config), &mut alone(), &folder(), &Options::new(None));
     outcome.expect("the run succeeds").expect("the only rank is the server")
 }
 

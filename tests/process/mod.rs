@@ -17,7 +17,8 @@ use sobaya::comm::mpi::{Exit, MpiComm, session};
 use sobaya::comm::threads;
 use sobaya::config::Plan;
 use sobaya::data::Folder;
-use sobaya::run::{Outcome, run};
+use sobaya::error::Error;
+use sobaya::run::{Options, Outcome, run};
 
 /// No program of a test runs longer.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -272,16 +273,27 @@ pub fn text(path: &(impl AsRef<OsStr> + ?Sized)) -> &str {
 
 /// Runs a plan on this many threads of this process.
 pub fn on_threads(plan: &Plan, ranks: usize, output: Option<&Path>) -> Outcome {
+    let options = || Options::new(output.map(Path::to_owned));
+    let mut results = run_on_threads(plan, ranks, |_| options());
+    let outcome = results.swap_remove(0).expect("a good plan");
+    outcome.expect("the server's outcome")
+}
+
+/// What a run on this many threads of this process comes to on each rank, with the options of each.
+pub fn run_on_threads(
+    plan: &Plan,
+    ranks: usize,
+    options: impl Fn(usize) -> Options + Sync,
+) -> Vec<Result<Option<Outcome>, Error>> {
     let folder = Folder::find(None);
-    let outcomes: Vec<Option<Outcome>> = std::thread::scope(|scope| {
-        let start = |mut comm| {
-            let folder = &folder;
-            scope.spawn(move || run(plan, &mut comm, folder, output).expect("a good plan"))
+    std::thread::scope(|scope| {
+        let start = |(rank, mut comm)| {
+            let (folder, options) = (&folder, &options);
+            scope.spawn(move || run(plan, &mut comm, folder, &options(rank)))
         };
-        let threads: Vec<_> = threads::world(ranks).into_iter().map(start).collect();
+        let threads: Vec<_> = threads::world(ranks).into_iter().enumerate().map(start).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-    });
-    outcomes.into_iter().flatten().next().expect("the server's outcome")
+    })
 }
 
 /// A run's summary.json.

@@ -44,7 +44,7 @@ fn keys_of_the_grid_without_use_are_dropped_and_equal_configs_merged() {
         let resolved = &member.plan.resolved;
         let given = &member.settings;
         assert_eq!(resolved["name"], json!(format!("example-{}", member.hash)));
-        assert_eq!(member.hash, member.plan.unnamed_sha256_hex()[..12]);
+        assert_eq!(member.hash, member.plan.outcome_sha256_hex()[..12]);
         assert_eq!(given.get("compressor.ratio"), resolved["compressor"].get("ratio"));
         assert_eq!(given.get("algorithm.theta"), resolved["algorithm"].get("theta"));
     }
