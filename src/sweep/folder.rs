@@ -26,7 +26,9 @@ pub enum State {
     Failed(Failure),
     /// A process runs it.
     Running,
-    /// It was not started, or not to its end.
+    /// It goes on from the checkpoint of this iteration.
+    Stopped(u64),
+    /// It was not started, or ended before its first checkpoint.
     Waiting,
     /// The folder holds a completed run of another config.
     Foreign,
@@ -93,12 +95,27 @@ impl MemberFolder {
             return State::Running;
         }
         match self.kept_failure() {
-            None => State::Waiting,
+            None => self.checkpoint().map_or(State::Waiting, State::Stopped),
             Some(failure) if failure.is_divergence() && self.was_prepared(member) => {
                 State::Diverged(failure)
             }
             Some(failure) => State::Failed(failure),
         }
+    }
+
+    /// The iteration of the newest checkpoint that is whole.
+    pub fn checkpoint(&self) -> Option<u64> {
+        let whole = self.checkpoints().filter(|(path, _)| path.join("manifest.json").exists());
+        whole.map(|(_, iteration)| iteration).max()
+    }
+
+    fn checkpoints(&self) -> impl Iterator<Item = (PathBuf, u64)> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let name = entry.file_name();
+            let iteration = name.to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
+            Some((entry.path(), iteration))
+        })
     }
 
     fn kept_failure(&self) -> Option<Failure> {
@@ -117,10 +134,17 @@ impl MemberFolder {
         serde_json::from_value(self.json("origin.json")?).ok()
     }
 
-    /// Makes the folder ready for a run: takes out what an earlier attempt has left and writes the
-    /// config, whose path is returned, and who runs it.
+    /// Takes out what an earlier attempt has left.
+    pub fn clear(&self) -> Result<(), SweepError> {
+        for (checkpoint, _) in self.checkpoints() {
+            fs::remove_dir_all(&checkpoint)
+                .map_err(|source| SweepError::Io { path: checkpoint, source })?;
+        }
+        Ok(log::discard(&self.0)?)
+    }
+
+    /// Makes the folder ready for a run: writes the config, whose path is returned, and who runs it.
     pub fn prepare(&self, member: &Member, origin: &Origin) -> Result<PathBuf, SweepError> {
-        log::discard(&self.0)?;
         let failure = self.0.join("failure.json");
         if failure.exists() {
             fs::remove_file(&failure).map_err(|source| SweepError::Io { path: failure, source })?;
