@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::evaluate::Evaluation;
-use crate::net::{PHASES, Phase, Traffic};
+use crate::net::{LinkBytes, PHASES, Phase, Traffic};
 use crate::problems::Losses;
 
 /// Figures of a run that has ended.
@@ -32,6 +32,10 @@ pub struct Summary {
     pub peak_rss_bytes: u64,
     /// Losses of the last iteration.
     pub losses: Losses,
+    /// Of the graphs of x, y and z, where there is no server.
+    pub spectral_gaps: Option<[f64; 3]>,
+    /// What each link of these graphs carried; none where there is a server.
+    pub links: Vec<LinkBytes>,
     /// The last evaluation.
     pub evaluation: Option<Evaluation>,
 }
@@ -59,7 +63,7 @@ impl Summary {
         for ((name, _), v) in Evaluation::METRICS.into_iter().zip(values) {
             last[name] = finite(v);
         }
-        json!({
+        let mut json = json!({
             "name": self.name,
             "iterations": self.iterations,
             "workers": self.workers,
@@ -72,7 +76,13 @@ impl Summary {
             "seconds": seconds,
             "peak_rss_bytes": self.peak_rss_bytes,
             "final": last,
-        })
+        });
+        if let Some([x, y, z]) = self.spectral_gaps {
+            json["spectral_gap"] = json!({ "x": finite(x), "y": finite(y), "z": finite(z) });
+            let link = |&LinkBytes { from, to, bytes }| json!([from, to, bytes]);
+            json["link_bytes"] = self.links.iter().map(link).collect();
+        }
+        json
     }
 
     /// Minimum, mean and maximum over ranks of the seconds in a phase.

@@ -14,7 +14,7 @@ use super::{Options, Outcome, agreed, build, memory};
 use crate::algorithms::{self, Algorithm};
 use crate::checkpoint::{Checkpoints, Identity};
 use crate::comm::{Comm, Placement};
-use crate::config::Plan;
+use crate::config::{GraphPlan, Plan};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
@@ -249,11 +249,12 @@ impl<'r, F: Scalar> Part<'r, F> {
 
     fn evaluate(&mut self, k: u64) -> Result<Evaluation, Error> {
         let Self { plan, net, workers, algorithm, shown, observer, .. } = self;
-        net.show(k, algorithm.iterate(), shown)?;
+        let consensus = algorithm.show(k, net, shown)?;
         if !all_finite(shown.as_slice()) {
             return Err(Error::Diverged { iteration: k });
         }
-        let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        let metrics = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        let mut evaluation = metrics.with_consensus(consensus);
         if plan.evaluate.hypergradient_due(k, plan.iterations) {
             let problem = workers.problem();
             match evaluate::with_solution(net, problem, shown, plan.workers, evaluation)? {
@@ -302,9 +303,11 @@ impl<'r, F: Scalar> Part<'r, F> {
             // A run that was resumed at its end, for the summary.
             self.evaluate(self.done)?;
         }
+        let links = self.net.link_bytes()?;
         let Some((reports, ranks)) = self.last_reports()? else { return Ok(None) };
         let peak = ranks.iter().map(|rank| rank.peak_rss_bytes).max().unwrap_or(0);
-        let summary = self.summary(ranks.into_iter().map(|rank| rank.seconds).collect(), peak);
+        let seconds = ranks.into_iter().map(|rank| rank.seconds).collect();
+        let summary = Summary { links, ..self.summary(seconds, peak) };
         if let (Some(observer), Some(checkpoints)) = (self.observer.take(), &self.checkpoints) {
             let _lock = observer.complete(&reports, &summary)?;
             checkpoints.keep(usize::from(self.plan.checkpoint.at_end))?;
@@ -326,11 +329,13 @@ impl<'r, F: Scalar> Part<'r, F> {
             ranks: self.net.reports().len(),
             state_hash: self.algorithm.iterate().hash(),
             traffic: self.net.traffic(),
-            uncompressed_upload: self.done * workers as u64 * dense,
+            uncompressed_upload: self.done * dense,
             wall_seconds: self.before + self.start.elapsed().as_secs_f64(),
             seconds,
             peak_rss_bytes,
             losses: self.net.losses(),
+            spectral_gaps: self.plan.graph.as_ref().map(GraphPlan::spectral_gaps),
+            links: vec![],
             evaluation: self.evaluations.last().map(|&(_, evaluation)| evaluation),
         }
     }
