@@ -141,8 +141,8 @@ impl<'r, F: Scalar> Part<'r, F> {
     pub fn finish(mut self) -> Result<Option<Outcome>, Error> {
         let result = self.iterate().and_then(|()| self.close());
         let Err(error) = result else { return result };
+        let summary = self.summary(vec![], crate::system::peak_rss_bytes());
         if let Some(observer) = self.observer.take() {
-            let summary = self.summary(vec![], crate::system::peak_rss_bytes());
             observer.give_up(&error, &summary);
         }
         Err(error)
@@ -322,6 +322,7 @@ impl<'r, F: Scalar> Part<'r, F> {
     fn summary(&self, seconds: Vec<[f64; PHASES]>, peak_rss_bytes: u64) -> Summary {
         let workers = self.plan.workers;
         let dense = self.net.dense_upload(&self.algorithm.rounds());
+        let part_seconds = self.start.elapsed().as_secs_f64();
         Summary {
             name: self.plan.name.clone(),
             iterations: self.done,
@@ -330,9 +331,11 @@ impl<'r, F: Scalar> Part<'r, F> {
             state_hash: self.algorithm.iterate().hash(),
             traffic: self.net.traffic(),
             uncompressed_upload: self.done * dense,
-            wall_seconds: self.before + self.start.elapsed().as_secs_f64(),
+            wall_seconds: self.before + part_seconds,
+            part_seconds,
             seconds,
             peak_rss_bytes,
+            checkpoints: self.observer.as_ref().map_or((0, 0.0), |o| o.schedule.cost()),
             losses: self.net.losses(),
             spectral_gaps: self.plan.graph.as_ref().map(GraphPlan::spectral_gaps),
             links: vec![],

@@ -11,3 +11,4 @@ mod kills;
 mod locks;
 mod scale;
 mod signals;
+mod stuck;
