@@ -33,7 +33,7 @@ const ROOMS: [(&str, &str); 27] = [
     ),
     ("scalar", "registry"),
     ("simd", ""),
-    ("sweep", "config data log output system"),
+    ("sweep", "checkpoint config data log output system"),
     ("system", "comm product"),
     ("vars", "scalar simd"),
     ("workers", "problems scalar vars"),
