@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::lock::Lock;
 use super::origin::Origin;
 use super::{Member, SweepError};
+use crate::checkpoint;
+use crate::config::outcome_config;
 use crate::log;
 use crate::output;
 
@@ -88,34 +90,27 @@ impl MemberFolder {
         if let Some(summary) = self.json("summary.json")
             && summary["status"] == log::Status::Completed.name()
         {
-            let ours = self.json("config.json").as_ref() == Some(&member.plan.resolved);
-            return if ours { State::Finished(summary) } else { State::Foreign };
+            return match self.is_of("config.json", member) {
+                true => State::Finished(summary),
+                false => State::Foreign,
+            };
         }
         if Lock::is_held(&self.lock()) {
             return State::Running;
         }
         match self.kept_failure() {
             None => self.checkpoint().map_or(State::Waiting, State::Stopped),
-            Some(failure) if failure.is_divergence() && self.was_prepared(member) => {
+            Some(failure) if failure.is_divergence() && self.is_of("member.json", member) => {
                 State::Diverged(failure)
             }
             Some(failure) => State::Failed(failure),
         }
     }
 
-    /// The iteration of the newest checkpoint that is whole.
+    /// The iteration of its newest checkpoint.
     pub fn checkpoint(&self) -> Option<u64> {
-        let whole = self.checkpoints().filter(|(path, _)| path.join("manifest.json").exists());
-        whole.map(|(_, iteration)| iteration).max()
-    }
-
-    fn checkpoints(&self) -> impl Iterator<Item = (PathBuf, u64)> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        entries.filter_map(|entry| {
-            let name = entry.file_name();
-            let iteration = name.to_str()?.strip_prefix("checkpoint-")?.parse().ok()?;
-            Some((entry.path(), iteration))
-        })
+        // Of a folder that cannot be read the run itself will speak.
+        checkpoint::newest(&self.0).ok().flatten()
     }
 
     fn kept_failure(&self) -> Option<Failure> {
@@ -124,9 +119,10 @@ impl MemberFolder {
         Some(Failure { code, said: failure["stderr"].as_str()?.to_owned() })
     }
 
-    /// Whether the last attempt had this member's config.
-    fn was_prepared(&self, member: &Member) -> bool {
-        self.json("member.json").as_ref() == Some(&member.plan.resolved)
+    /// Whether a config in the folder has the results of this member.
+    fn is_of(&self, config: &str, member: &Member) -> bool {
+        let ours = outcome_config(&member.plan.resolved);
+        self.json(config).is_some_and(|found| outcome_config(&found) == ours)
     }
 
     /// The program and data folder of the last attempt; `None` if they are not known.
@@ -136,10 +132,7 @@ impl MemberFolder {
 
     /// Takes out what an earlier attempt has left.
     pub fn clear(&self) -> Result<(), SweepError> {
-        for (checkpoint, _) in self.checkpoints() {
-            fs::remove_dir_all(&checkpoint)
-                .map_err(|source| SweepError::Io { path: checkpoint, source })?;
-        }
+        checkpoint::discard(&self.0)?;
         Ok(log::discard(&self.0)?)
     }
 

@@ -44,6 +44,11 @@ output() { # JOB
     cat -- "$(field "$1" StdOut)"
 }
 
+# The iterations at which the run went on in its parts.
+resumed_at() { # JOB
+    output "$1" | sed -n 's/^sobaya: note: resumed at iteration \([0-9]*\) .*/\1/p' | paste -sd ' '
+}
+
 # Waits for something to hold.
 await() { # SECONDS COMMAND...
     local until=$((SECONDS + $1))
@@ -76,8 +81,10 @@ submit() { # SBATCH-OPTIONS... -- ARGUMENTS...
 }
 
 # A config of a run of this many iterations: a quadratic of 8 workers, small enough to be quick and with
-# a log that has something to compare.
-config() { # NAME ITERATIONS
+# a log that has something to compare. Often: a checkpoint every 200 iterations.
+config() { # NAME ITERATIONS [often]
+    local checkpoint='{}'
+    [[ -z ${3-} ]] || checkpoint='{ "every_iterations": 200, "cost": 0.5 }'
     cat > "$1.json" <<END
 {
   "name": "$1",
@@ -86,7 +93,8 @@ config() { # NAME ITERATIONS
   "problem": { "kind": "quadratic", "dim_upper": 40, "dim_lower": 60 },
   "algorithm": { "kind": "ef-soba", "alpha": 0.002, "beta": 0.01, "gamma": 0.01 },
   "compressor": { "kind": "rand-k", "ratio": 0.1 },
-  "log": { "every": 100 }
+  "log": { "every": 100 },
+  "checkpoint": $checkpoint
 }
 END
 }

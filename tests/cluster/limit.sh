@@ -31,5 +31,5 @@ limited_job() { # LAUNCHER
     await_end 900 "$job" COMPLETED
     (($(parts "$job") >= 3)) || wrong "$(parts "$job") parts"
     equals_uncut "limit-$1" limit.json
-    echo "$(parts "$job") parts of a minute at most, $(summary "limit-$1" iterations) iterations; equal"
+    echo "$(parts "$job") parts of a minute at most, went on at $(resumed_at "$job") of $(summary "limit-$1" iterations); equal"
 }
