@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::job::{Job, config, report, saved, trials};
-use crate::process::{Finished, LIMIT, Running, start, until};
+use crate::process::{Finished, LIMIT, Running, behind, start, until};
 
 /// Starts the program with a number of its own, on one rank, in a namespace of its own for process
 /// numbers if wanted.
@@ -15,14 +15,7 @@ fn begin(job: &Job, output: &Path, apart: bool) -> Running {
     if apart {
         command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     }
-    command.arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    start(command)
+    start(behind(command, &program))
 }
 
 fn can_be_apart() -> bool {
