@@ -17,7 +17,6 @@ const CALLS: &str = "trace=?open,?openat,?creat,?mkdir,?mkdirat,write,pwrite64,w
 /// A system call.
 pub struct Call {
     pub name: String,
-    pub thread: u32,
     /// How many calls of this name its thread had made, with this one.
     pub ordinal: usize,
     arguments: Vec<String>,
@@ -97,7 +96,6 @@ impl Call {
         let number = result.split(|c| c == ' ' || c == '<').next();
         Some(Self {
             name: name.to_owned(),
-            thread,
             ordinal: *ordinal,
             arguments: arguments.split(", ").map(str::to_owned).collect(),
             result: number.and_then(|number| number.parse().ok()),
