@@ -34,7 +34,7 @@ const ROOMS: [(&str, &str); 28] = [
     ),
     ("scalar", "registry"),
     ("simd", ""),
-    ("sweep", "config data log output system"),
+    ("sweep", "checkpoint config data log output system"),
     ("system", "comm product"),
     ("vars", "scalar simd"),
     ("workers", "problems scalar vars"),

@@ -17,7 +17,9 @@ use serde_json::Value;
 pub use checkpoint::CheckpointPlan;
 pub use graph::{GraphPlan, Weights, WeightsMode};
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
-pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision, sha256_hex, state_config};
+pub use plan::{
+    Evaluate, Hypergradient, LogPlan, Plan, Precision, outcome_config, sha256_hex, state_config,
+};
 pub use read::{apply_override, read_bytes, read_file, set_key};
 pub use schema::schema;
 pub use travel::{DownlinkPlan, Travel, Wire};

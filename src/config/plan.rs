@@ -274,7 +274,7 @@ impl Plan {
     /// SHA-256 of `resolved` without `name` and the keys that say how the run survives, as hexadecimal
     /// digits: runs with the same results have it in common.
     pub fn outcome_sha256_hex(&self) -> String {
-        sha256_hex(&without(&self.resolved, &OUTCOME_IS_FREE_OF))
+        sha256_hex(&outcome_config(&self.resolved))
     }
 
     /// The part of `resolved` that a checkpoint must have in common with the run that resumes from it.
@@ -285,7 +285,12 @@ impl Plan {
 
 /// As [`Plan::state_config`], of any resolved config.
 pub fn state_config(resolved: &Value) -> Value {
-    without(&without(resolved, &OUTCOME_IS_FREE_OF), &STATE_IS_FREE_OF)
+    without(&outcome_config(resolved), &STATE_IS_FREE_OF)
+}
+
+/// The part of a resolved config that runs with the same results have in common.
+pub fn outcome_config(resolved: &Value) -> Value {
+    without(resolved, &OUTCOME_IS_FREE_OF)
 }
 
 fn without(config: &Value, keys: &[&str]) -> Value {

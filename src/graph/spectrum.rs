@@ -125,8 +125,8 @@ mod tests {
             let mixing = Mixing { kind: Some(Rule::Metropolis), lazy: false };
             let graph = Graph::new(&topology, mixing, 5, Some(&lambda)).expect("a graph");
             let mut mean = [0.0; 5];
-            for i in 0..5 {
-                graph.matrix(0).row(i).iter().for_each(|&(j, w)| mean[j] += lambda[i] * w);
+            for (i, lambda) in lambda.into_iter().enumerate() {
+                graph.matrix(0).row(i).iter().for_each(|&(j, w)| mean[j] += lambda * w);
             }
             let off = mean.iter().zip(lambda).map(|(m, l)| (m - l).abs()).fold(0.0, f64::max);
             assert!(off < 1e-15, "{topology:?}: {off:e}");
