@@ -1,4 +1,4 @@
-//! Runs that are cut and resumed: the same bits as uncut ones, whatever was damaged meanwhile.
+//! Runs that are cut and resumed: the same bits as uncut ones.
 
 mod process;
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use process::{attribute, log, on_threads, plan, quadratic, run_on_threads, summary};
+use process::{attribute, copy, log, on_threads, plan, quadratic, run_on_threads, sets, summary};
 use serde_json::{Value, json};
 use sobaya::error::Error;
 use sobaya::net::StopReason;
@@ -58,15 +58,6 @@ fn cut(config: &Value, ranks: usize, output: &Path, asked: usize, after: u64) {
     assert_eq!(attribute(&log(output), "stop_reason"), "signal USR1");
     assert_eq!(summary(output)["status"], "stopped");
     assert_eq!(sets(output).last(), done.last());
-}
-
-/// Iterations of the checkpoint sets of a folder.
-fn sets(output: &Path) -> Vec<u64> {
-    let names = fs::read_dir(output).unwrap().flatten().map(|entry| entry.file_name());
-    let numbers = names.filter_map(|name| name.to_str()?.strip_prefix("checkpoint-")?.parse().ok());
-    let mut sets: Vec<u64> = numbers.collect();
-    sets.sort_unstable();
-    sets
 }
 
 /// That two logs are the same but for times and ranks.
@@ -131,96 +122,17 @@ fn stopped(folder: &Path) -> PathBuf {
     output
 }
 
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let to = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => fs::copy(entry.path(), to).map(drop).unwrap(),
-        }
-    }
-}
-
-/// Damages a file of a set.
-type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
-
-fn damage(output: &Path, set: u64, file: &str, change: Damage<'_>) {
-    let path = output.join(format!("checkpoint-{set}")).join(file);
-    let mut bytes = fs::read(&path).unwrap();
-    change(&mut bytes);
-    fs::write(&path, bytes).unwrap();
-}
-
-/// That a run of whose newest set one file is damaged goes on from the one before.
-fn falls_back(from: &Path, scratch: &Path, file: &str, change: Damage<'_>) {
-    copy(from, scratch);
-    let [older, newest] = sets(from)[..] else { panic!("two sets") };
-    damage(scratch, newest, file, change);
-    // Stopped again at once: it shows where the run went on.
-    let stop =
-        || Options { asked_to_stop: Box::new(|| Some(StopReason::User2)), ..options(scratch) };
-    match alone(&config(), stop) {
-        Err(Error::Stopped { done, .. }) => assert_eq!(done, older + 1),
-        other => panic!("{file}: {other:?}"),
-    }
-    assert!(scratch.join(format!("damaged-checkpoint-{newest}")).exists());
-}
-
-#[test]
-fn damaged_sets_are_never_used() {
-    let folder = tempfile::tempdir().unwrap();
-    let from = stopped(folder.path());
-    let scratch = folder.path().join("scratch");
-    let newest = *sets(&from).last().unwrap();
-    for file in ["part-0000", "manifest.json"] {
-        let length =
-            fs::metadata(from.join(format!("checkpoint-{newest}")).join(file)).unwrap().len();
-        for tenth in 0..5 {
-            let at = (length - 1) * tenth / 4;
-            falls_back(&from, &scratch, file, &|bytes| bytes.truncate(at as usize));
-            falls_back(&from, &scratch, file, &|bytes| bytes[at as usize] ^= 1 << (tenth % 8));
-        }
-        falls_back(&from, &scratch, file, &|bytes| bytes.push(0));
-    }
-    // And from there to the end it is the uncut run.
-    let uncut = folder.path().join("uncut");
-    on_threads(&plan(&config()), 1, Some(&uncut));
-    on_threads(&plan(&config()), 2, Some(&scratch));
-    assert_same_log(&uncut, &scratch);
-}
-
-#[test]
-fn without_a_good_set_nothing_is_touched() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = stopped(folder.path());
-    for set in sets(&output) {
-        damage(&output, set, "part-0000", &|bytes| bytes[0] ^= 1);
-    }
-    let before = process::files(&output);
-    let error = alone(&config(), || options(&output)).expect_err("no good set");
-    assert_eq!(error.code(), 6, "{error}");
-    let words = error.to_string();
-    assert!(
-        sets(&output).iter().all(|set| words.contains(&format!("checkpoint-{set}"))),
-        "{words}"
-    );
-    assert_eq!(process::files(&output), before);
-}
-
 /// The newest manifest, changed and sealed again.
 fn reseal(output: &Path, change: &dyn Fn(&mut Value)) {
-    let newest = *sets(output).last().unwrap();
-    damage(output, newest, "manifest.json", &|bytes| {
-        let mut manifest: Value = serde_json::from_slice(bytes).unwrap();
-        manifest.as_object_mut().unwrap().remove("crc32c");
-        change(&mut manifest);
-        let mut body = manifest.to_string();
-        body.pop();
-        let crc = crc32c::crc32c(body.as_bytes());
-        *bytes = format!("{body},\"crc32c\":\"{crc:08x}\"}}\n").into_bytes();
-    });
+    let newest = sets(output).pop().unwrap();
+    let path = output.join(format!("checkpoint-{newest}/manifest.json"));
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().remove("crc32c");
+    change(&mut manifest);
+    let mut body = manifest.to_string();
+    body.pop();
+    let crc = crc32c::crc32c(body.as_bytes());
+    fs::write(path, format!("{body},\"crc32c\":\"{crc:08x}\"}}\n")).unwrap();
 }
 
 #[test]

@@ -58,8 +58,8 @@ pub fn sealed(folder: &Path) -> Result<Vec<u64>, OutputError> {
 
 /// Removes what was never sealed.
 pub fn clean(folder: &Path) -> Result<(), OutputError> {
-    let unsealed = found(folder)?.into_iter().filter(|&(_, sealed)| !sealed);
-    unsealed.map(|(iteration, _)| remove(folder, iteration)).collect()
+    let mut unsealed = found(folder)?.into_iter().filter(|&(_, sealed)| !sealed);
+    unsealed.try_for_each(|(iteration, _)| remove(folder, iteration))
 }
 
 /// Removes all sets but so many newest ones.
@@ -93,10 +93,14 @@ pub fn put_aside(folder: &Path, iteration: u64) -> Result<PathBuf, OutputError> 
     Ok(aside)
 }
 
-/// Makes the folder of a set, durably.
+/// Makes the folder of a set, durably; not the output folder, should that have vanished.
 pub fn create(folder: &Path, iteration: u64) -> Result<(), OutputError> {
     let set = folder.join(name(iteration));
-    fs::create_dir_all(&set).map_err(failed(&set))?;
+    match fs::create_dir(&set) {
+        // Another node was quicker.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => (),
+        made => made.map_err(failed(&set))?,
+    }
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
 }
 
@@ -128,6 +132,8 @@ mod tests {
         let aside = put_aside(folder, 100).unwrap();
         assert!(aside.join("part-0000").exists());
         assert_eq!(sealed(folder).unwrap(), [20]);
+        create(folder, 20).unwrap();
+        assert!(create(&folder.join("gone"), 20).is_err() && !folder.join("gone").exists());
         keep(folder, 0).unwrap();
         assert!(sealed(folder).unwrap().is_empty() && folder.join("checkpoint-x").exists());
     }

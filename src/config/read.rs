@@ -53,6 +53,18 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Value, String> {
     Ok(value)
 }
 
+/// The text of a file of edges, or why it cannot be read.
+pub fn read_edges(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+    match read {
+        Ok(bytes) if bytes as u64 <= MAX_BYTES => Ok(text),
+        Ok(_) => Err(format!("{path} has more than the {MAX_BYTES} bytes that a config may have")),
+        Err(error) => Err(format!("cannot read {path}: {error}; give the path of a text file")),
+    }
+}
+
 /// JSON in which no key stands twice in an object.
 fn read_text(text: &str) -> Result<Value, String> {
     let mut reader = serde_json::Deserializer::from_str(text);

@@ -19,6 +19,10 @@ pub fn of_rank<F: Scalar>(
     rank: usize,
 ) -> u64 {
     let hosted = placement.hosted(rank);
+    if let Some(neighbours) = &links.neighbours {
+        let agents = (hosted.len() as u64).saturating_mul(neighbours.agent_bytes(problem.dims()));
+        return agents.saturating_add(problem.footprint(hosted) as u64);
+    }
     let [per_worker, at_server] = links.numbers().map(|n| (n * F::BYTES) as u64);
     // Iterate, its copies, mean, direction, momentum; then outgoing and incoming messages.
     let vectors = 8 * (problem.dims().total() * F::BYTES) as u64 + at_server;

@@ -11,10 +11,9 @@ mod svmlight;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 use flate2::{Compression, write::GzEncoder};
-use keys::{ON_IMAGES, ON_QUADRATIC, ON_RESIDUALS, ON_TRAVEL};
+use keys::{ON_GRAPH, ON_IMAGES, ON_QUADRATIC, ON_RESIDUALS, ON_TRAVEL};
 use process::{files, finish, mnist_small, mpirun, quadratic, sobaya, text, write};
 use serde_json::{Value, json};
 
@@ -60,8 +59,13 @@ fn bad_keys_are_named() {
     let mut residual = c_soba.clone();
     residual["feedback"] = json!({ "kind": "residual" });
     residual["compressor"] = json!({ "kind": "low-rank", "rank": 1 });
+    let mut sparkle = quadratic();
+    sparkle["algorithm"] = json!({ "kind": "sparkle", "alpha": 1, "beta": 1, "gamma": 1,
+        "strategy": { "x": "ed", "y": "ed", "z": "ed" } });
+    sparkle["compressor"] = Value::Null;
     let all = [
         (mnist_small(), ON_IMAGES),
+        (sparkle, ON_GRAPH),
         (quadratic(), ON_QUADRATIC),
         (c_soba, ON_TRAVEL),
         (residual, ON_RESIDUALS),

@@ -1,7 +1,8 @@
 //! Starting programs under MPI and looking at them and their files from outside.
-#![allow(dead_code)] // Each test file uses a part of this.
+#![allow(dead_code, unused_imports)] // Each test file uses a part of this.
 
-use std::collections::BTreeMap;
+mod folder;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -19,6 +20,8 @@ use sobaya::config::Plan;
 use sobaya::data::Folder;
 use sobaya::error::Error;
 use sobaya::run::{Options, Outcome, run};
+
+pub use folder::{copy, files, sets};
 
 /// No program of a test runs longer.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -67,7 +70,13 @@ pub fn mpirun(ranks: usize, command: &Command) -> Command {
     if let_launch(&mut launcher) {
         launcher.arg("-q");
     }
-    launcher.args(["-n", &ranks.to_string()]).arg(command.get_program()).args(command.get_args());
+    launcher.args(["-n", &ranks.to_string()]);
+    behind(launcher, command)
+}
+
+/// `command` as what another program is to start, in its environment.
+pub fn behind(mut launcher: Command, command: &Command) -> Command {
+    launcher.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => launcher.env(name, value),
@@ -316,23 +325,4 @@ pub fn attribute(log: &hdf5::File, name: &str) -> String {
 pub fn column(log: &hdf5::File, name: &str) -> Vec<f64> {
     let values = log.dataset(name).and_then(|dataset| dataset.read_raw());
     values.unwrap_or_else(|e| panic!("{name}: {e}"))
-}
-
-/// Every file below a folder with its content.
-pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => {
-                found.append(&mut files(&path));
-                found.insert(path, vec![]);
-            }
-            false => {
-                let bytes = fs::read(&path).expect("a readable file");
-                found.insert(path, bytes);
-            }
-        }
-    }
-    found
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::process::{
-    Finished, Running, descendants, finish, is_alive, mpirun, quadratic, sobaya, start, summary,
-    text, until, write,
+    Finished, Running, descendants, finish, is_alive, mpirun, quadratic, sets, sobaya, start,
+    summary, text, until, write,
 };
 
 /// Time after which nothing of a job that was hit is alive.
@@ -80,6 +80,13 @@ impl Job {
         sobaya(&["run", text(&self.config), "--out", text(output)])
     }
 
+    /// The program on one rank without a launcher, and without a helper process that Open MPI would start.
+    pub fn alone(&self, output: &Path) -> Command {
+        let mut program = self.program(output);
+        program.env("OMPI_MCA_ess_singleton_isolated", "1");
+        program
+    }
+
     pub fn start(&self, ranks: usize, output: &Path) -> Running {
         start(mpirun(ranks, &self.program(output)))
     }
@@ -125,9 +132,5 @@ pub fn end_of(mut job: Running) -> Finished {
 
 /// Iterations of the newest sealed set.
 pub fn saved(output: &Path) -> Option<u64> {
-    let entries = std::fs::read_dir(output).ok()?.flatten();
-    let sealed = entries.filter(|entry| entry.path().join("manifest.json").exists());
-    sealed
-        .filter_map(|set| set.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok())
-        .max()
+    sets(output).pop()
 }

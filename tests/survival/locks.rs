@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::job::{self, Job, report, saved, trials};
-use crate::process::{Finished, LIMIT, Running, start, until};
+use crate::process::{Finished, LIMIT, Running, behind, start, until};
 
 /// A run that takes some seconds and saves itself now and then.
 fn config(iterations: u64) -> Value {
@@ -24,14 +24,7 @@ fn begin(job: &Job, output: &Path, apart: bool) -> Running {
     if apart {
         command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
     }
-    command.arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    start(command)
+    start(behind(command, &program))
 }
 
 fn can_be_apart() -> bool {

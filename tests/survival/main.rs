@@ -6,8 +6,16 @@
 mod job;
 #[path = "../process/mod.rs"]
 mod process;
+mod scenario;
+mod strace;
+mod volatile;
 
+mod crash;
+mod damage;
+mod disk;
 mod kills;
 mod locks;
+mod power;
 mod scale;
 mod signals;
+mod stuck;
