@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hostile bytes for every decoder; see usage() below.
+# Hostile bytes for every decoder and reader; see usage() below.
 set -euo pipefail
 
 default=10000000
@@ -11,10 +11,11 @@ Usage: [INPUTS=NUMBER] $me [--help]
 Prepares the machine (see prepare.sh), installs cargo-fuzz and the nightly toolchain
 if they are missing, builds the targets of fuzz/ with the address sanitizer, and runs
 INPUTS inputs ($default if not set) through them, each target its share, as many
-at a time as there are cores. Inputs start from true packets, which each target writes.
+at a time as there are cores. Inputs start from true packets and good files, which each
+target writes.
 
-A target fails when a decoder panics, when arithmetic overflows, when memory is read
-or written out of bounds, when decoding allocates more than the vector takes, or when
+A target fails when a decoder or reader panics, when arithmetic overflows, when memory is
+read or written out of bounds, when decoding allocates more than the vector takes, or when
 an input takes more than 10 seconds. The input is then in fuzz/artifacts/.
 
 docs/results/fuzz.md is written if INPUTS is not below $default.
@@ -102,11 +103,13 @@ Written by \`bash jobs/fuzz.sh\` at git $(git describe --always --dirty): libFuz
 packets as seeds. Each input is tried as a packet, as a payload behind a true header and as a part of a true
 packet, by a decoder that its first byte picks: every value code, index code, norm and rounding of the
 kind, dimensions 1, 100 and 5000, both precisions (\`fuzz/src/\`). \`message\` is what the server gathers
-from a rank: envelope, report, losses, packets. \`svmlight\` reads its inputs as data files, plain and unpacked.
+from a rank: envelope, report, losses, packets. \`svmlight\` and \`idx\` read their inputs as data files, plain and
+unpacked; \`config\` and \`sweep\` read and plan them.
 
 Nothing found means: no panic, no overflow, no access out of bounds, no more bytes allocated in a decoder's
 whole life than the vector that it adds to takes (and 64), and no number that is not finite out of
-codes that have none. \`message\` may allocate 8 times its length (and 8192).
+codes that have none. \`message\` may allocate 8 times its length (and 8192), \`idx\` 32 times (and 1 MiB) for a plain
+file. A config that is taken is the same plan, with the same hash, when it is written back and read again.
 
 END
     table

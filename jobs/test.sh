@@ -81,7 +81,7 @@ check "example" own_problem
 check "analysis tests" analysis_tests
 check "ruff" python_style
 if have shellcheck; then
-    check "shellcheck" shellcheck -x jobs/*.sh jobs/cluster/*.sh jobs/slurm.sbatch .ci/run
+    check "shellcheck" shellcheck -x jobs/*.sh jobs/cluster/*.sh jobs/slurm.sbatch tests/cluster/*.sh .ci/run
 fi
 
 # Both runners write "12 passed" and "1 failed" on their last lines.

@@ -7,7 +7,7 @@ use crate::comm::mpi::WrongLauncher;
 use crate::comm::{CommError, Failure};
 use crate::config::{ConfigError, KeyError};
 use crate::data::DataError;
-use crate::log::LogError;
+use crate::log::{LogError, bytes};
 use crate::net::{NetError, StopReason};
 use crate::output::OutputError;
 use crate::problems::ProblemError;
@@ -25,6 +25,13 @@ pub enum Error {
         "{ranks} ranks for {workers} workers: each rank hosts at least one; start at most {workers} ranks, or raise the config key `workers`"
     )]
     TooManyRanks { ranks: usize, workers: usize },
+    #[error(
+        "rank {rank} would hold {} of this plan, and this machine has {} in all; start more ranks on \
+         more machines, or lower `workers` or the sizes under `problem`",
+        bytes(*need),
+        bytes(*have)
+    )]
+    Memory { rank: usize, need: u64, have: u64 },
     #[error(transparent)]
     Launcher(#[from] WrongLauncher),
     #[error(
@@ -105,7 +112,7 @@ impl Error {
     pub fn code(&self) -> u8 {
         match self {
             Self::Different => 1,
-            Self::Config(_) | Self::TooManyRanks { .. } => 2,
+            Self::Config(_) | Self::TooManyRanks { .. } | Self::Memory { .. } => 2,
             Self::Launcher(_) => 2,
             Self::Problem(ProblemError::Key(_) | ProblemError::Partition(_)) => 2,
             Self::Problem(ProblemError::Data(_)) => 3,

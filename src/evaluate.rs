@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView1};
 use ndarray_linalg::{FactorizeCInto, SolveC, UPLO};
 
-use crate::net::{Net, NetError};
+use crate::net::{Importance, Net, NetError};
 use crate::problems::{FullSample, Problem};
 use crate::scalar::Scalar;
 use crate::vars::{Block, Vars, add_scaled, dot, norm};
@@ -32,10 +32,17 @@ pub struct Evaluation {
     pub weight_auc: f64,
     /// The same for the samples' losses at y*(x): the chance that a clean one's is smaller.
     pub solution_loss_auc: f64,
+    /// How far the agents of a run without a server are apart in x: the root of the mean of
+    /// |x_i - mean|^2, both means weighted as mixing conserves them.
+    pub consensus_error_x: f64,
+    /// The same for y.
+    pub consensus_error_y: f64,
+    /// The same for z.
+    pub consensus_error_z: f64,
 }
 
 /// Number of metrics.
-const METRICS: usize = 10;
+const METRICS: usize = 13;
 
 impl Evaluation {
     /// Name and meaning of each metric, in the order of [`Evaluation::values`].
@@ -53,6 +60,9 @@ impl Evaluation {
             "solution_loss_auc",
             "the same for the losses of the samples at the lower level's solution",
         ),
+        ("consensus_error_x", "root mean square distance of the agents' x from their mean"),
+        ("consensus_error_y", "the same for y"),
+        ("consensus_error_z", "the same for z"),
     ];
 
     /// Nothing measured.
@@ -71,7 +81,15 @@ impl Evaluation {
             self.validation_loss,
             self.weight_auc,
             self.solution_loss_auc,
+            self.consensus_error_x,
+            self.consensus_error_y,
+            self.consensus_error_z,
         ]
+    }
+
+    /// The same with the consensus errors of x, y and z.
+    pub fn with_consensus(self, [x, y, z]: [f64; 3]) -> Self {
+        Self { consensus_error_x: x, consensus_error_y: y, consensus_error_z: z, ..self }
     }
 
     /// The inverse of [`Evaluation::values`].
@@ -87,6 +105,9 @@ impl Evaluation {
             validation_loss,
             weight_auc,
             solution_loss_auc,
+            consensus_error_x,
+            consensus_error_y,
+            consensus_error_z,
         ] = values;
         Self {
             hypergradient_norm,
@@ -99,6 +120,9 @@ impl Evaluation {
             validation_loss,
             weight_auc,
             solution_loss_auc,
+            consensus_error_x,
+            consensus_error_y,
+            consensus_error_z,
         }
     }
 }
@@ -111,11 +135,11 @@ pub fn metrics<F: Scalar>(
     workers: usize,
 ) -> Result<Evaluation, NetError> {
     let mut sums = [0.0; 4];
+    let importance = net.importance();
     net.sum_over_workers(&mut sums, |worker, out| {
         let local = problem.metrics(worker, at);
-        let values =
-            [local.test_correct, local.test_samples, local.test_loss, local.validation_loss];
-        out.copy_from_slice(&values);
+        let validation = importance.of(worker) * local.validation_loss;
+        out.copy_from_slice(&[local.test_correct, local.test_samples, local.test_loss, validation]);
     })?;
     let [correct, samples, loss, validation] = sums;
     Ok(Evaluation {
@@ -231,7 +255,8 @@ pub fn exact<F: Scalar>(
 ) -> Result<Option<Exact>, NetError> {
     let locals = net.hosted().map(|worker| problem.full(worker, at.x())).collect();
     let first = net.hosted().start;
-    let mut mean = Mean { net, locals, first, workers: workers as f64 };
+    let importance = net.importance();
+    let mut mean = Mean { net, locals, first, workers: workers as f64, importance };
     let q = at.dims().lower;
 
     let Some(y) = solve_lower(&mut mean, at.y())? else { return Ok(None) };
@@ -291,6 +316,7 @@ struct Mean<'m, 'c, F> {
     locals: Vec<Box<dyn FullSample + 'm>>,
     first: usize,
     workers: f64,
+    importance: Importance,
 }
 
 impl<F: Scalar> Mean<'_, '_, F> {
@@ -299,8 +325,12 @@ impl<F: Scalar> Mean<'_, '_, F> {
         out: &mut [f64],
         local: impl Fn(&dyn FullSample, &mut [f64]),
     ) -> Result<(), NetError> {
-        let Self { net, locals, first, workers } = self;
-        net.sum_over_workers(out, |worker, out| local(&*locals[worker - *first], out))?;
+        let Self { net, locals, first, workers, importance } = self;
+        net.sum_over_workers(out, |worker, out| {
+            local(&*locals[worker - *first], out);
+            let weight = importance.of(worker);
+            out.iter_mut().for_each(|v| *v *= weight);
+        })?;
         out.iter_mut().for_each(|v| *v /= *workers);
         Ok(())
     }

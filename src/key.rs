@@ -33,6 +33,8 @@ pub enum Stream {
     FactorStart = 16,
     /// Wrong labels.
     Corruption = 17,
+    /// Random graphs.
+    Topology = 18,
 }
 
 /// Coordinates of a draw; nothing else may seed anything.

@@ -10,6 +10,7 @@
 //! - [`data`]: readers, embedded set, partition -> one shard per worker
 //! - [`problems`]: one file per problem; [`workers`]: their stochastic directions
 //! - [`compressors`]: one file per compressor; [`packet`]: what travels
+//! - [`graph`]: neighbours and mixing matrices of methods without a server
 //! - [`comm`]: bytes between ranks, as threads or over MPI; [`net`]: patterns over packets
 //! - [`algorithms`]: one file per algorithm, reading like its pseudo-code
 //! - [`output`]: the output folder and its lock; [`archive`]: what a run must remember to go on, and
@@ -45,6 +46,7 @@ pub mod error;
 pub mod evaluate;
 pub mod feedback;
 pub mod gradients;
+pub mod graph;
 pub mod key;
 pub mod log;
 pub mod net;

@@ -47,6 +47,25 @@ pub fn peak_rss_bytes() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// Memory and swap of this machine, or what the control groups of this process leave of them, in
+/// bytes; `None` if the system does not say.
+pub fn memory_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    let machine = 1024 * (line("MemTotal:")? + line("SwapTotal:").unwrap_or(0));
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // Version 2 has one line; a group is held to the limits of those above it, too.
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let limits = std::path::Path::new(group).ancestors().filter_map(|group| {
+        let limit = std::path::Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+        std::fs::read_to_string(limit).ok()?.trim().parse().ok()
+    });
+    Some(limits.fold(machine, u64::min))
+}
+
 /// CPU time of this process so far, in seconds.
 pub fn cpu_seconds() -> f64 {
     // SAFETY: an all-zero timespec is valid, and clock_gettime only writes to the one it is given.

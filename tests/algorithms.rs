@@ -51,6 +51,11 @@ fn examples() -> Vec<Value> {
         json!({ "kind": "f2sa", "alpha": 0.02, "beta": 0.1, "gamma": 0.005, "lambda": 20,
             "inner_steps": 3 }),
     ]);
+    examples.extend([
+        algorithm("d-soba", json!({ "theta": 0.5 })),
+        algorithm("d-soba-fo", json!({})),
+        algorithm("sparkle", json!({ "strategy": { "x": "atc-gt", "y": "ed", "z": "gossip" } })),
+    ]);
     assert_all_kinds(&algorithms::registry(), &examples);
     examples
 }
@@ -165,6 +170,9 @@ fn traffic_is_the_length_of_the_packets() {
             Some("amigo") => 7 * packet(q, bytes) + packet(p, bytes),
             Some("stocbio") => (3 + 11) * packet(q, bytes) + packet(p, bytes),
             Some("f2sa") => 3 * 2 * packet(q, bytes) + packet(p, bytes),
+            // On a ring, each agent to two others; trackers go along.
+            Some("d-soba" | "d-soba-fo") => 2 * (packet(p, bytes) + 2 * packet(q, bytes)),
+            Some("sparkle") => 2 * (2 * packet(p, bytes) + 2 * packet(q, bytes)),
             _ => blocks.iter().map(|&d| packet(d, bytes)).sum(),
         };
         let sent = match is_compressed(&algorithm) {

@@ -58,6 +58,15 @@ impl Comm for Tap<'_> {
     ) -> Result<Cost, CommError> {
         self.comm.exchange(outgoing, lengths, incoming)
     }
+    fn neighbours(
+        &mut self,
+        to: &[usize],
+        outgoing: &Messages,
+        from: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        self.comm.neighbours(to, outgoing, from, incoming)
+    }
 }
 
 /// A direction and what the worker's feedback made of it.

@@ -5,21 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room (a folder or file of `src`) knows of. `cli`, `lib` and `main` may know all.
-const ROOMS: [(&str, &str); 27] = [
-    ("algorithms", "archive config net problems registry scalar vars workers"),
+const ROOMS: [(&str, &str); 28] = [
+    ("algorithms", "archive config graph net problems registry scalar vars workers"),
     ("archive", "scalar vars"),
     ("checkpoint", "archive comm output system"),
     ("comm", ""),
     ("compressors", "archive config key packet registry scalar simd vars"),
-    ("config", "algorithms compressors data feedback net problems registry vars"),
+    ("config", "algorithms compressors data feedback graph net problems registry vars"),
     ("data", "config key product scalar"),
     ("error", "checkpoint comm config data log net output problems sweep"),
     ("evaluate", "net problems scalar vars"),
     ("gradients", "key problems vars"),
+    ("graph", "config key"),
     ("key", ""),
     ("log", "config evaluate net output problems system"),
     ("feedback", "archive compressors config packet registry scalar vars"),
-    ("net", "archive comm compressors feedback key packet problems scalar vars workers"),
+    ("net", "archive comm compressors feedback graph key packet problems scalar simd vars workers"),
     ("output", "system"),
     ("packet", "scalar"),
     ("prelude", "config data key problems registry scalar vars"),
@@ -33,7 +34,7 @@ const ROOMS: [(&str, &str); 27] = [
     ),
     ("scalar", "registry"),
     ("simd", ""),
-    ("sweep", "config data log output system"),
+    ("sweep", "checkpoint config data log output system"),
     ("system", "comm product"),
     ("vars", "scalar simd"),
     ("workers", "problems scalar vars"),

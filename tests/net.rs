@@ -296,6 +296,15 @@ impl Comm for Counted<'_> {
     ) -> Result<Cost, CommError> {
         self.comm.exchange(outgoing, lengths, incoming)
     }
+    fn neighbours(
+        &mut self,
+        to: &[usize],
+        outgoing: &Messages,
+        from: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        self.comm.neighbours(to, outgoing, from, incoming)
+    }
 }
 
 #[test]

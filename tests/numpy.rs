@@ -9,6 +9,8 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,6 +38,9 @@ fn examples() -> Vec<Value> {
                 "noise": 0.3, "mu": 0.2, "data_seed": 4 })
         })
         .to_vec();
+    examples
+        .push(json!({ "kind": "policy-evaluation", "states": 6, "features": 3, "discount": 0.8,
+        "heterogeneity": 0.5, "batch_lower": 2, "batch_upper": 4, "data_seed": 3 }));
     let mut on_samples = |kind: &str, sparse: bool, sampler: &str, more: Value| {
         let mut example = json!({ "kind": kind, "dataset": svmlight(CLASSES, sparse),
             "samples": 60, "validation_fraction": 0.3, "l2": 0.05, "batch_lower": 8,
@@ -94,6 +99,25 @@ fn quadratic(config: &Value, dims: Dims, worker: usize) -> Value {
         "own": quadratic_normals(dims, key.numbered(1).worker(worker)),
         "noise": noise,
     })
+}
+
+/// The draws that a worker's policy evaluation is made of, and those of its mini-batches.
+fn policy_evaluation(config: &Value, dims: Dims, worker: usize) -> Value {
+    let Dims { upper: features, lower: states } = dims;
+    let key = Key::shared(parameter(config, "data_seed"), Stream::ProblemData);
+    let uniform = |rng: &mut ChaCha8Rng, len: usize| -> Vec<f64> {
+        (0..len).map(|_| rng.random::<f64>()).collect()
+    };
+    let mut rng = key.rng();
+    let [features, next, rewards] =
+        [features, states, states].map(|columns| uniform(&mut rng, states * columns));
+    let mut rng = key.numbered(1).worker(worker).rng();
+    let own: Vec<f64> = (0..states * states).map(|_| StandardNormal.sample(&mut rng)).collect();
+    let lower: usize = parameter(config, "batch_lower");
+    let mut rng = draw(worker).key(Stream::BatchLower).rng();
+    let chosen = draw(worker).batch(Stream::BatchUpper, states, parameter(config, "batch_upper"));
+    json!({ "features": features, "next": next, "rewards": rewards, "own": own,
+        "lower": uniform(&mut rng, states * lower), "upper": chosen })
 }
 
 /// The samples that an example's problem is given.
@@ -218,7 +242,8 @@ fn case(config: &Value) -> Value {
         .map(|worker| {
             let mut definition = match &loaded {
                 Some(loaded) => samples(config, loaded, worker),
-                None => quadratic(config, dims, worker),
+                None if config["kind"] == "quadratic" => quadratic(config, dims, worker),
+                None => policy_evaluation(config, dims, worker),
             };
             if let (Some(loaded), Some(_)) = (&loaded, problem.corrupted()) {
                 definition["trained"] = json!(trained_labels(&*problem, loaded, worker));

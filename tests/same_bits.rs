@@ -158,7 +158,7 @@ fn ranks_change_no_bit() {
         for config in configs() {
             let name = text_of(&config["name"]);
             let output = at(&format!("threads {threads}")).join(name);
-            let outcome = on_threads(&plan(&config), threads, &Options::new(Some(output.clone())));
+            let outcome = on_threads(&plan(&config), threads, Some(&output));
             let trace = Trace::read(&output);
             assert_eq!(trace.state_hash, format!("{:016x}", outcome.state_hash), "{name}");
             let traffic = outcome.traffic;

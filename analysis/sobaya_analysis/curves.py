@@ -45,6 +45,7 @@ METRICS = (
     Metric("upper_loss", "upper-level loss", noisy=True),
     Metric("test_accuracy", "test accuracy"),
     Metric("hypergradient_norm", "hypergradient norm", log=True),
+    Metric("consensus_error_x", "consensus error of x", log=True),
 )
 
 

@@ -38,6 +38,7 @@ _OPTIONAL_EVALUATIONS = (
     "lower_distance",
     "auxiliary_distance",
     "validation_loss",
+    "consensus_error_x",
 )
 """Not in every log: only some problems have them, and older programs wrote none."""
 
@@ -83,6 +84,8 @@ class Run:
     """Shape (E,), |z - z*(x)|; NaN where not evaluated."""
     validation_loss: Floats
     """Shape (E,), f(x, y) over all upper-level samples; NaN where not evaluated."""
+    consensus_error_x: Floats
+    """Shape (E,), how far agents without a server are apart in x; NaN with a server."""
     download_bytes: Integers | None = None
     """Shape (R,), bytes, cumulative, all workers."""
     attributes: dict[str, str] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from sobaya_analysis.runs import load_run
 from .conftest import MakeLog, config_of
 
 ITERATION, BITS, WALL = AXES
-LOSS, ACCURACY, NORM = METRICS
+LOSS, ACCURACY, NORM, CONSENSUS = METRICS
 
 
 @pytest.mark.parametrize(("rows", "window"), [(1, 1), (99, 1), (100, 3), (2000, 41), (10**6, 501)])

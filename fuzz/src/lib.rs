@@ -21,6 +21,14 @@ pub fn seeds_folder() -> Option<PathBuf> {
     std::env::var_os("SEEDS").map(PathBuf::from)
 }
 
+/// Writes first inputs.
+pub fn write_all(folder: &Path, seeds: &[&[u8]]) {
+    std::fs::create_dir_all(folder).expect("the folder can be made");
+    for (number, seed) in seeds.iter().enumerate() {
+        std::fs::write(folder.join(number.to_string()), seed).expect("a seed can be written");
+    }
+}
+
 /// Defines the fuzz target of the decoders of a kind.
 #[macro_export]
 macro_rules! decoder {

@@ -17,6 +17,9 @@ with a token bucket filter (tbf) at both ends; there is no added delay.
   jobs/cluster/hosts-up.sh 5 100mbit
   jobs/cluster/host-exec.sh h1 ping -c 3 h0
   jobs/cluster/mpirun-hosts.sh 5 PROGRAM       one rank on each of 5 hosts
+  jobs/cluster/host-link.sh h1 down|hole|up    cable out; all silently lost; undo
+  jobs/cluster/host-kill.sh h1                 power off
+  jobs/cluster/slurm-up.sh DIR 4 2 --on-hosts  a Slurm on them (h0 and 4 nodes)
   jobs/cluster/hosts-down.sh                   ends what runs there; removes all
 
 It must be run as root, with the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN
@@ -110,8 +113,11 @@ start_anchor() { # NUMBER
     host=h$1 dir=$dir setsid nsenter --net="/run/netns/$prefix-h$1" \
         unshare --uts --ipc --mount bash -ec '
             hostname "$host"
-            # Else /sys/class/net shows the devices of the machine.
+            # Else /sys/class/net shows the devices of the machine. Its cgroups stay: slurmd looks there.
+            mkdir "$dir/$host.cgroup"
+            mount --rbind /sys/fs/cgroup "$dir/$host.cgroup"
             mount -t sysfs sysfs /sys
+            mount --move "$dir/$host.cgroup" /sys/fs/cgroup
             mount --bind "$dir/hosts" /etc/hosts
             mount -t tmpfs tmpfs /dev/shm
             touch "$dir/$host.ready"

@@ -55,8 +55,12 @@ impl Kind for Amigo {
 }
 
 impl AlgorithmKind for Amigo {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: false,
+        feedback: &["none"],
+        auxiliary: true,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

@@ -47,8 +47,12 @@ impl Kind for CSoba {
 }
 
 impl AlgorithmKind for CSoba {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: true, feedback: &["none", "residual"], auxiliary: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: true,
+        feedback: &["none", "residual"],
+        auxiliary: true,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

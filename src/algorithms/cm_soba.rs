@@ -49,8 +49,12 @@ impl Kind for CmSoba {
 }
 
 impl AlgorithmKind for CmSoba {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: true, feedback: &["none", "residual"], auxiliary: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: true,
+        feedback: &["none", "residual"],
+        auxiliary: true,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

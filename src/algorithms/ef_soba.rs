@@ -81,6 +81,7 @@ impl AlgorithmKind for EfSoba {
         compressed: true,
         feedback: &["memory", "ef21", "diana", "ef21-momentum", "econtrol"],
         auxiliary: true,
+        neighbours: false,
     };
 
     fn suits(&self, problem: ProblemFacts) -> Result<(), KeyError> {

@@ -70,8 +70,12 @@ impl Kind for F2sa {
 }
 
 impl AlgorithmKind for F2sa {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: false };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: false,
+        feedback: &["none"],
+        auxiliary: false,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         let AlgorithmContext { start, .. } = context;

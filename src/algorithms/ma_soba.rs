@@ -35,8 +35,12 @@ impl Kind for MaSoba {
 }
 
 impl AlgorithmKind for MaSoba {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: false,
+        feedback: &["none"],
+        auxiliary: true,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         let Self { alpha, beta, gamma, theta, rho } = *self;

@@ -8,14 +8,18 @@
 //! directions of worker i; alpha, beta, gamma the step sizes of x, y, z; Clip(z; rho) =
 //! z min(1, rho/|z|). Every mean over workers is a sum in worker order.
 
+mod agents;
 mod amigo;
 mod c_soba;
 mod cm_soba;
+mod d_soba;
+mod d_soba_fo;
 mod ef_soba;
 mod f2sa;
 mod ma_soba;
 mod one_by_one;
 mod soba;
+mod sparkle;
 mod stocbio;
 
 use std::ops::Range;
@@ -24,6 +28,7 @@ use serde_json::Value;
 
 use crate::archive::{Archive, Holder};
 use crate::config::KeyError;
+use crate::graph::Graph;
 use crate::net::{Net, NetError};
 use crate::problems::ProblemFacts;
 use crate::registry::{Entry, Family, Kind, Registry, parameters};
@@ -41,12 +46,25 @@ pub trait Algorithm<F: Scalar> {
         net: &mut Net<'_, F>,
     ) -> Result<(), NetError>;
 
-    /// The iterate that is evaluated and hashed; the server's, meaningless on other ranks.
+    /// The iterate that is evaluated and hashed: the server's, meaningless on other ranks, or without a
+    /// server the agents' mean as it was last shown.
     fn iterate(&self) -> &Vars<F>;
 
     /// Shows a holder's state to `archive` ([`crate::archive`]): whatever a step leaves that a later one
     /// reads. The server's at any rank; a worker's at the rank that hosts it, as long for each of them.
     fn state(&mut self, of: Holder, archive: &mut Archive<'_>);
+
+    /// Brings the iterate that is evaluated to every rank's `shown`, and tells the consensus errors of x, y
+    /// and z where workers have iterates of their own: NaN with a server.
+    fn show(
+        &mut self,
+        k: u64,
+        net: &mut Net<'_, F>,
+        shown: &mut Vars<F>,
+    ) -> Result<[f64; 3], NetError> {
+        net.show(k, self.iterate(), shown)?;
+        Ok([f64::NAN; 3])
+    }
 
     /// The rounds of an iteration, from which its bytes are foretold.
     fn rounds(&self) -> Vec<(u64, Blocks)> {
@@ -58,13 +76,15 @@ pub trait Algorithm<F: Scalar> {
 pub struct Algorithms;
 
 /// What building an algorithm needs besides its parameters.
-pub struct AlgorithmContext<F> {
+pub struct AlgorithmContext<'a, F> {
     /// Where the run starts.
     pub start: Vars<F>,
     /// The workers of this rank.
     pub hosted: Range<usize>,
     /// What the problem is like.
     pub problem: ProblemFacts,
+    /// The graphs of x, y and z, where there is no server.
+    pub graphs: Option<&'a [Graph; 3]>,
 }
 
 /// What the plan must know of a kind of algorithm.
@@ -76,11 +96,13 @@ pub struct AlgorithmFacts {
     pub feedback: &'static [&'static str],
     /// The z of its iterate estimates z*, the solution of the hypergradient's linear system.
     pub auxiliary: bool,
+    /// It has no server: workers talk to their neighbours on a graph.
+    pub neighbours: bool,
 }
 
 impl Family for Algorithms {
     type Of<F: Scalar> = dyn Algorithm<F>;
-    type Context<'a, F: Scalar> = AlgorithmContext<F>;
+    type Context<'a, F: Scalar> = AlgorithmContext<'a, F>;
     type Error = KeyError;
     type Facts = AlgorithmFacts;
     const WORD: &'static str = "algorithm";
@@ -94,17 +116,22 @@ pub trait AlgorithmKind: Kind {
     fn suits(&self, _problem: ProblemFacts) -> Result<(), KeyError> {
         Ok(())
     }
+    /// Whether it can be run on these graphs of x, y and z.
+    fn suits_graphs(&self, _graphs: &[Graph; 3]) -> Result<(), KeyError> {
+        Ok(())
+    }
     /// Builds this rank's part.
-    fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>>;
+    fn build<F: Scalar>(&self, context: AlgorithmContext<'_, F>) -> Box<dyn Algorithm<F>>;
 }
 
 fn entry<K: AlgorithmKind>() -> Entry<Algorithms> {
     fn build<K: AlgorithmKind, F: Scalar>(
         value: Value,
-        context: AlgorithmContext<F>,
+        context: AlgorithmContext<'_, F>,
     ) -> Result<Box<dyn Algorithm<F>>, KeyError> {
         let kind = parameters::<K>(value)?;
         kind.suits(context.problem)?;
+        context.graphs.map_or(Ok(()), |graphs| kind.suits_graphs(graphs))?;
         Ok(kind.build(context))
     }
     Entry::new::<K>(
@@ -125,6 +152,9 @@ pub fn registry() -> Registry<Algorithms> {
         entry::<amigo::Amigo>(),
         entry::<stocbio::StocBio>(),
         entry::<f2sa::F2sa>(),
+        entry::<d_soba::DSoba>(),
+        entry::<d_soba_fo::DSobaFo>(),
+        entry::<sparkle::Sparkle>(),
     ])
 }
 

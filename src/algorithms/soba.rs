@@ -33,8 +33,12 @@ impl Kind for Soba {
 }
 
 impl AlgorithmKind for Soba {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: false,
+        feedback: &["none"],
+        auxiliary: true,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         let Self { alpha, beta, gamma, rho } = *self;

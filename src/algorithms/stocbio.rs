@@ -64,8 +64,12 @@ impl Kind for StocBio {
 }
 
 impl AlgorithmKind for StocBio {
-    const FACTS: AlgorithmFacts =
-        AlgorithmFacts { compressed: false, feedback: &["none"], auxiliary: true };
+    const FACTS: AlgorithmFacts = AlgorithmFacts {
+        compressed: false,
+        feedback: &["none"],
+        auxiliary: true,
+        neighbours: false,
+    };
 
     fn build<F: Scalar>(&self, context: AlgorithmContext<F>) -> Box<dyn Algorithm<F>> {
         Box::new(State {

@@ -243,7 +243,8 @@ mod tests {
             assert_eq!(error.code(), 6);
             error.to_string()
         };
-        let cases: [(&dyn Fn(&mut Identity), [&str; 3]); 4] = [
+        type Case<'c> = (&'c dyn Fn(&mut Identity), [&'c str; 3]);
+        let cases: [Case; 4] = [
             (&|o| o.precision = "f32".into(), ["`precision`", "f64 there", "f32 now"]),
             (&|o| o.workers = 5, ["workers", "3 there", "5 now"]),
             (

@@ -65,9 +65,15 @@ impl Checkpoints {
     }
 }
 
-/// Whether the folder has a sealed set.
-pub fn any(folder: &Path) -> Result<bool, CheckpointError> {
-    Ok(!sets::sealed(folder)?.is_empty())
+/// Iteration of the newest sealed set of a folder.
+pub fn newest(folder: &Path) -> Result<Option<u64>, OutputError> {
+    Ok(sets::sealed(folder)?.pop())
+}
+
+/// Removes all sets of a folder that no run is in.
+pub fn discard(folder: &Path) -> Result<(), OutputError> {
+    sets::clean(folder)?;
+    sets::keep(folder, 0)
 }
 
 /// Whether a run of `ours` may go on from what `theirs`, the config of `set`, has left.

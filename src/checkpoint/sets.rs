@@ -58,8 +58,8 @@ pub fn sealed(folder: &Path) -> Result<Vec<u64>, OutputError> {
 
 /// Removes what was never sealed.
 pub fn clean(folder: &Path) -> Result<(), OutputError> {
-    let unsealed = found(folder)?.into_iter().filter(|&(_, sealed)| !sealed);
-    unsealed.map(|(iteration, _)| remove(folder, iteration)).collect()
+    let mut unsealed = found(folder)?.into_iter().filter(|&(_, sealed)| !sealed);
+    unsealed.try_for_each(|(iteration, _)| remove(folder, iteration))
 }
 
 /// Removes all sets but so many newest ones.

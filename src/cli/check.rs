@@ -9,9 +9,10 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::gradients;
 use crate::log::bytes;
-use crate::net::Links;
-use crate::run::build;
+use crate::net::{Links, Neighbours, Rounds};
+use crate::run::{build, memory};
 use crate::scalar::Scalar;
+use crate::vars::{Block, Dims};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -53,21 +54,16 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let rounds = build::algorithm::<F>(plan, &*problem, 0..0)?.rounds();
     let placement = Placement { workers: plan.workers, ranks };
     let costs = links.costs(dims, &rounds);
+    let memory = |rank: usize| memory::of_rank(&*problem, &links, costs, placement, rank);
+    let largest = (0..ranks).map(memory).max().unwrap_or(0);
+    if let Some(neighbours) = &links.neighbours {
+        let most_hosted = placement.hosted(0).len() as u64;
+        let text = graph_costs(plan, dims, neighbours, &rounds, most_hosted);
+        return Ok(format!("{text}memory of the largest of {ranks} ranks   {}\n", bytes(largest)));
+    }
     let dense_up = links.dense_upload(dims, &rounds) as f64;
     let dense_down = Links::<F>::dense_download(dims, &rounds) as f64;
     let most_hosted = placement.hosted(0).len().max(placement.hosted(ranks - 1).len());
-
-    let state = (dims.total() * F::BYTES) as u64;
-    let [per_worker, at_server] = links.numbers().map(|n| (n * F::BYTES) as u64);
-    let memory = |rank: usize| {
-        let hosted = placement.hosted(rank);
-        // Iterate, its copies, mean, direction, momentum; then outgoing and incoming messages.
-        let vectors = 8 * state + hosted.len() as u64 * per_worker + at_server;
-        let inbox = if rank == 0 { plan.workers as u64 * costs.largest_upload } else { 0 };
-        let messages = hosted.len() as u64 * costs.largest_upload + inbox + costs.largest_download;
-        problem.footprint(hosted) as u64 + vectors + messages
-    };
-    let largest = (0..ranks).map(memory).max().unwrap_or(0);
     let of_run = |bytes: f64| bytes * (plan.workers as f64) * (plan.iterations as f64);
 
     let mut out = String::new();
@@ -100,9 +96,49 @@ fn costs<F: Scalar>(plan: &Plan, folder: &Folder, ranks: usize) -> Result<String
     let _ = writeln!(
         out,
         "largest message                      {}",
-        bytes(costs.largest_download.max(costs.largest_upload * most_hosted as u64))
+        bytes(costs.largest_download.max(costs.largest_upload.saturating_mul(most_hosted as u64)))
     );
     Ok(out)
+}
+
+/// Bytes of a run without a server, of whose agents a rank hosts so many at most.
+fn graph_costs<F: Scalar>(
+    plan: &Plan,
+    dims: Dims,
+    neighbours: &Neighbours<F>,
+    rounds: &Rounds,
+    most_hosted: u64,
+) -> String {
+    let link_bytes = neighbours.link_bytes(dims, rounds);
+    let of_link: u64 = link_bytes.iter().sum();
+    let mut out = String::new();
+    let Dims { upper, lower } = dims;
+    let _ = writeln!(out, "p = {upper}, q = {lower}, {} {} numbers", dims.total(), F::NAME);
+    let mut sent = 0;
+    for ((block, mixed), bytes_of_link) in
+        Block::ALL.into_iter().zip(&neighbours.variables).zip(link_bytes)
+    {
+        let graph = &mixed.graph;
+        sent += graph.heard() as u64 * bytes_of_link;
+        let _ = writeln!(
+            out,
+            "{}: spectral gap {:.4}, at most {} neighbours, {} links, <= {} a link and iteration",
+            block.name(),
+            graph.spectral_gap(),
+            graph.degree(),
+            graph.links().len(),
+            bytes(bytes_of_link)
+        );
+    }
+    let rows = [
+        ("all links in an iteration        <= ", sent),
+        ("all links in the run             <= ", sent * plan.iterations),
+        ("largest message                  <= ", most_hosted * of_link),
+    ];
+    for (what, value) in rows {
+        let _ = writeln!(out, "{what} {}", bytes(value));
+    }
+    out
 }
 
 fn check_gradients(plan: &Plan, folder: &Folder) -> Result<(), Error> {

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod list;
 mod log;
+mod message;
 mod run;
 mod sweep;
 
@@ -116,12 +117,14 @@ pub fn main() -> ! {
 
 /// The one message of a failure. Where stderr cannot be written to, the exit code must do.
 fn complain(error: &Error) {
-    crate::system::say(&format!("sobaya: {error}"));
+    crate::system::say(&message::one_line(&format!("sobaya: {error}")));
 }
 
 /// Remarks of a plan.
 fn remark(plan: &crate::config::Plan) {
-    plan.notices.iter().for_each(|notice| crate::system::say(&format!("sobaya: note: {notice}")));
+    for notice in &plan.notices {
+        crate::system::say(&message::one_line(&format!("sobaya: note: {notice}")));
+    }
 }
 
 /// Prints to stdout; a reader that has gone away, as in `sobaya list | head -1`, is no error.

@@ -124,7 +124,7 @@ impl Messages {
     }
 }
 
-/// Communication: three verbs that every rank calls in the same order. Rank 0 is the root.
+/// Communication: four verbs that every rank calls in the same order. Rank 0 is the root.
 pub trait Comm {
     /// This rank.
     fn rank(&self) -> usize;
@@ -144,6 +144,17 @@ pub trait Comm {
         &mut self,
         outgoing: &Messages,
         lengths: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError>;
+
+    /// Sends message i of `outgoing` to rank `to[i]`, and receives one of any length from each rank of
+    /// `from`, in that order. Ranks that nobody names do nothing; whoever is named names the sender, or
+    /// the receiver, in turn. No rank names itself.
+    fn neighbours(
+        &mut self,
+        to: &[usize],
+        outgoing: &Messages,
+        from: &[usize],
         incoming: &mut Messages,
     ) -> Result<Cost, CommError>;
 

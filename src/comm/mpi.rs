@@ -14,7 +14,7 @@ use std::time::Instant;
 use mpi::datatype::PartitionMut;
 use mpi::point_to_point::{Destination, Source};
 use mpi::topology::{Communicator, SimpleCommunicator};
-use mpi::traits::Root;
+use mpi::traits::{Equivalence, Root};
 use mpi::{Count, request};
 
 use super::{Comm, CommError, Cost, Messages};
@@ -189,6 +189,26 @@ impl MpiComm {
         }
     }
 
+    /// Appends the message that a rank sends in pieces.
+    fn receive(&self, rank: usize, incoming: &mut Messages) {
+        let process = self.world.process_at_rank(rank as i32);
+        incoming.push(|bytes| {
+            loop {
+                let (message, status) = process.matched_probe();
+                let length = status.count(u8::equivalent_datatype()) as usize;
+                let start = bytes.len();
+                bytes.resize(start + length, 0);
+                match length {
+                    0 => message.matched_receive_into(&mut [0u8; 1][..0]),
+                    _ => message.matched_receive_into(&mut bytes[start..]),
+                };
+                if length < self.piece {
+                    break;
+                }
+            }
+        });
+    }
+
     /// Root to rank 1 to rank 2 ..., a segment being passed on while the next one arrives.
     fn chain(&self, message: &mut [u8]) {
         let rank = self.rank();
@@ -288,5 +308,41 @@ impl Comm for MpiComm {
         let others = outgoing.messages().map(<[u8]>::len).sum::<usize>() - outgoing.of(rank).len();
         // Who waited for whom is not told apart here.
         Ok(Cost { bytes: others as u64, transfer: start.elapsed(), ..Cost::default() })
+    }
+
+    fn neighbours(
+        &mut self,
+        to: &[usize],
+        outgoing: &Messages,
+        from: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        let start = Instant::now();
+        incoming.clear();
+        // A piece that is not full is a message's last one: its length need not travel before.
+        let pieces = |message: &[u8]| message.len() / self.piece + 1;
+        let sends = outgoing.messages().map(pieces).sum();
+        let received = request::multiple_scope(sends, |scope, all| {
+            for (&rank, message) in to.iter().zip(outgoing.messages()) {
+                let process = self.world.process_at_rank(rank as i32);
+                for piece in 0..pieces(message) {
+                    let end = message.len().min((piece + 1) * self.piece);
+                    let part = &message[piece * self.piece..end];
+                    let part = if part.is_empty() { NOTHING } else { part };
+                    all.add(process.immediate_send(scope, part));
+                }
+            }
+            let mut wait = None;
+            for &rank in from {
+                self.receive(rank, incoming);
+                wait.get_or_insert_with(|| start.elapsed());
+            }
+            all.wait_all(&mut vec![]);
+            wait
+        });
+        // What comes after the first message is moving, not waiting.
+        let wait = received.unwrap_or_default();
+        let bytes = outgoing.bytes().len() as u64;
+        Ok(Cost { bytes, wait, transfer: start.elapsed() - wait })
     }
 }

@@ -96,4 +96,24 @@ impl Comm for ThreadComm {
         }
         Ok(Cost { bytes, wait: start.elapsed(), ..Cost::default() })
     }
+
+    fn neighbours(
+        &mut self,
+        to: &[usize],
+        outgoing: &Messages,
+        from: &[usize],
+        incoming: &mut Messages,
+    ) -> Result<Cost, CommError> {
+        let start = Instant::now();
+        for (&rank, message) in to.iter().zip(outgoing.messages()) {
+            self.send(rank, message)?;
+        }
+        incoming.clear();
+        for &rank in from {
+            let message = self.receive(rank)?;
+            incoming.push(|bytes| bytes.extend_from_slice(&message));
+        }
+        let bytes = outgoing.bytes().len() as u64;
+        Ok(Cost { bytes, wait: start.elapsed(), ..Cost::default() })
+    }
 }

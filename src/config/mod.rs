@@ -4,6 +4,7 @@
 //! registries and fills in every default, `travel.rs` the keys that say how vectors travel, `numbers.rs` holds the ranges that keys may have.
 
 mod checkpoint;
+mod graph;
 mod numbers;
 mod plan;
 mod read;
@@ -14,9 +15,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use checkpoint::CheckpointPlan;
+pub use graph::{GraphPlan, Weights, WeightsMode};
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
-pub use plan::{Evaluate, Hypergradient, LogPlan, Plan, Precision, sha256_hex, state_config};
-pub use read::{apply_override, read_file, set_key};
+pub use plan::{
+    Evaluate, Hypergradient, LogPlan, Plan, Precision, outcome_config, sha256_hex, state_config,
+};
+pub use read::{apply_override, read_bytes, read_file, set_key};
 pub use schema::schema;
 pub use travel::{DownlinkPlan, Travel, Wire};
 
@@ -26,7 +30,7 @@ pub use travel::{DownlinkPlan, Travel, Wire};
 pub enum ConfigError {
     #[error("cannot read config {path}: {source}; give the path of a JSON file")]
     Read { path: String, source: std::io::Error },
-    #[error("config {path} is not JSON: {problem}")]
+    #[error("config {path}: {problem}")]
     Syntax { path: String, problem: String },
     #[error("--set {given}: {problem}; write --set key.path=value")]
     Override { given: String, problem: String },
@@ -92,7 +96,9 @@ pub fn parse<T: DeserializeOwned>(value: Value) -> Result<T, KeyError> {
 
 /// `; did you mean "x"?` when a known name is close, else nothing.
 pub fn nearest(name: &str, known: &[&str]) -> String {
-    (known.iter())
+    // A name that is longer by more than may differ is not compared: that takes memory as their product.
+    let close = |candidate: &&&str| name.len() <= 4 * candidate.len() + 4;
+    (known.iter().filter(close))
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .min()
         .filter(|&(distance, candidate)| distance <= 1 + candidate.len() / 3)

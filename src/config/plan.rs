@@ -6,9 +6,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{CheckpointPlan, watchdog_seconds};
+use super::graph::{self, GraphPlan, Weights};
 use super::travel::{self, Downlink, Travel, Wire};
 use super::{ConfigError, Count, KeyError, parse};
 use crate::data::Partition;
+use crate::graph::Mixing;
 
 /// Number type of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -125,6 +127,18 @@ pub(super) struct Written {
     /// What the workers remember of what compression lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     feedback: Option<Value>,
+    /// Methods without a server: the graph of the agents, one for all or {"x": .., "y": .., "z": ..}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topology: Option<Value>,
+    /// The weights of the mixing matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mixing: Option<Mixing>,
+    /// How much each agent counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weights: Option<Weights>,
+    /// Steps of compressed mixing, one object or {"x": .., "y": .., "z": ..}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gossip: Option<Value>,
     #[serde(default)]
     downlink: Downlink,
     #[serde(default)]
@@ -160,8 +174,10 @@ pub struct Plan {
     pub partition: Option<Partition>,
     /// Resolved object of the algorithm registry.
     pub algorithm: Value,
-    /// How vectors travel.
+    /// How vectors travel to a server and back.
     pub travel: Travel,
+    /// What methods without a server have in its place.
+    pub graph: Option<GraphPlan>,
     pub evaluate: Evaluate,
     pub log: LogPlan,
     pub checkpoint: CheckpointPlan,
@@ -187,6 +203,8 @@ impl Plan {
         if let Some(partition) = &written.partition {
             partition.check().map_err(|e| e.below("partition"))?;
         }
+        let facts = algorithms.facts(&algorithm);
+        let graph = graph_of(&written, &algorithm, facts.neighbours)?;
         let partition = match (problems.facts(&problem).partitioned, written.partition) {
             (true, given) => Some(given.unwrap_or_default()),
             (false, None) => None,
@@ -197,22 +215,25 @@ impl Plan {
                 return Err(KeyError::unused("partition", problem).into());
             }
         };
-        let facts = algorithms.facts(&algorithm);
         let sparse_upper = problems.facts(&problem).sparse_upper;
         let mut notices = vec![];
         let keys = travel::Written {
-            compressor: written.compressor.as_ref(),
+            compressor: written.compressor.as_ref().filter(|_| graph.is_none()),
             feedback: written.feedback.as_ref(),
             downlink: &written.downlink,
             wire: written.wire,
             sparse_upper,
         };
         let travel = Travel::new(keys, &algorithm, facts, &mut notices)?;
+        let at_server = facts.compressed.then(|| travel.written_compressor());
         let resolved = Written {
             problem: problem.clone(),
             algorithm: algorithm.clone(),
             partition: partition.clone(),
-            compressor: facts.compressed.then(|| travel.written_compressor()),
+            compressor: graph.as_ref().map(GraphPlan::written_compressor).or(at_server),
+            topology: graph.as_ref().map(GraphPlan::written_topology),
+            mixing: graph.as_ref().map(|graph| graph.mixing),
+            gossip: graph.as_ref().and_then(GraphPlan::written_gossip),
             feedback: facts.compressed.then(|| travel.feedback.clone()),
             downlink: travel.written_downlink(),
             ..written
@@ -229,6 +250,7 @@ impl Plan {
             partition,
             algorithm,
             travel,
+            graph,
             evaluate: resolved.evaluate,
             log: resolved.log,
             checkpoint: resolved.checkpoint,
@@ -252,7 +274,7 @@ impl Plan {
     /// SHA-256 of `resolved` without `name` and the keys that say how the run survives, as hexadecimal
     /// digits: runs with the same results have it in common.
     pub fn outcome_sha256_hex(&self) -> String {
-        sha256_hex(&without(&self.resolved, &OUTCOME_IS_FREE_OF))
+        sha256_hex(&outcome_config(&self.resolved))
     }
 
     /// The part of `resolved` that a checkpoint must have in common with the run that resumes from it.
@@ -263,7 +285,12 @@ impl Plan {
 
 /// As [`Plan::state_config`], of any resolved config.
 pub fn state_config(resolved: &Value) -> Value {
-    without(&without(resolved, &OUTCOME_IS_FREE_OF), &STATE_IS_FREE_OF)
+    without(&outcome_config(resolved), &STATE_IS_FREE_OF)
+}
+
+/// The part of a resolved config that runs with the same results have in common.
+pub fn outcome_config(resolved: &Value) -> Value {
+    without(resolved, &OUTCOME_IS_FREE_OF)
 }
 
 fn without(config: &Value, keys: &[&str]) -> Value {
@@ -277,6 +304,29 @@ fn without(config: &Value, keys: &[&str]) -> Value {
 /// SHA-256 of a config as it is logged, as hexadecimal digits.
 pub fn sha256_hex(config: &Value) -> String {
     hexadecimal(&Sha256::digest(config.to_string()))
+}
+
+/// What a method without a server has in its place.
+fn graph_of(
+    written: &Written,
+    algorithm: &Value,
+    neighbours: bool,
+) -> Result<Option<GraphPlan>, KeyError> {
+    let keys = graph::Written {
+        topology: written.topology.as_ref(),
+        mixing: written.mixing,
+        weights: written.weights.as_ref(),
+        gossip: written.gossip.as_ref(),
+        compressor: written.compressor.as_ref(),
+    };
+    if !neighbours {
+        return keys.refuse(algorithm).map(|()| None);
+    }
+    if written.downlink != Downlink::default() {
+        let problem = format!("the algorithm {} has no server; remove this key", algorithm["kind"]);
+        return Err(KeyError::unused("downlink", problem));
+    }
+    keys.plan(written.workers.get(), super::read::read_edges).map(Some)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,10 +1,10 @@
 //! Reading a config file and applying `--set key.path=value`.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -12,6 +12,8 @@ use super::ConfigError;
 
 /// No config is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
+/// No config holds more numbers, words, lists and objects: each takes up to 2 kB while it is checked.
+const MAX_VALUES: usize = 10_000;
 /// No key lies deeper.
 const MAX_DEPTH: usize = 16;
 
@@ -21,29 +23,72 @@ pub fn read_file(path: &Path) -> Result<Value, ConfigError> {
     let read = |source| ConfigError::Read { path: name.clone(), source };
     let mut bytes = vec![];
     let file = std::fs::File::open(path).map_err(read)?;
+    // One byte more than a config may have, to tell; a device or pipe may have no end.
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    read_bytes(&bytes).map_err(|problem| ConfigError::Syntax { path: name, problem })
+}
+
+/// What a config file holds as one JSON object. The error says what is wrong, and the remedy.
+pub fn read_bytes(bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() as u64 > MAX_BYTES {
-        let problem = format!("a config has at most {MAX_BYTES} bytes, this has more");
-        return Err(ConfigError::Syntax { path: name, problem });
+        return Err(format!(
+            "a config has at most {MAX_BYTES} bytes, this has more; is it the right file?"
+        ));
     }
-    let Strict(value) = serde_json::from_slice(&bytes)
-        .map_err(|e| ConfigError::Syntax { path: name.clone(), problem: e.to_string() })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| format!("byte {} is not UTF-8; save it as UTF-8", e.valid_up_to() + 1))?;
+    if text.starts_with('\u{feff}') {
+        return Err("it begins with a byte order mark; save it as UTF-8 without one".into());
+    }
+    if text.contains('\0') {
+        return Err("it holds NUL characters, as UTF-16 does; save it as UTF-8".into());
+    }
+    if text.trim_ascii().is_empty() {
+        return Err("it is empty; docs/config.md has an example".into());
+    }
+    let value = read_text(text)?;
     if !value.is_object() {
-        let problem = "the top level must be an object { ... }".into();
-        return Err(ConfigError::Syntax { path: name, problem });
+        return Err("the top level must be an object { ... }".into());
     }
     Ok(value)
 }
 
-/// Sets one key: `key.path=value`. The value is read as JSON, or else taken as a string.
+/// The text of a file of edges, or why it cannot be read.
+pub fn read_edges(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+    match read {
+        Ok(bytes) if bytes as u64 <= MAX_BYTES => Ok(text),
+        Ok(_) => Err(format!("{path} has more than the {MAX_BYTES} bytes that a config may have")),
+        Err(error) => Err(format!("cannot read {path}: {error}; give the path of a text file")),
+    }
+}
+
+/// JSON in which no key stands twice in an object.
+fn read_text(text: &str) -> Result<Value, String> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let strict = Strict { depth: MAX_DEPTH, values: &Cell::new(MAX_VALUES) };
+    let value = strict.deserialize(&mut reader);
+    value.and_then(|value| reader.end().map(|()| value)).map_err(|e| match e.is_data() {
+        true => e.to_string(),
+        false => format!("not JSON: {e}"),
+    })
+}
+
+/// Sets one key: `key.path=value`. The value is read as JSON, or else taken as a string, unless it
+/// begins as only JSON does.
 pub fn apply_override(config: &mut Value, given: &str) -> Result<(), ConfigError> {
     let fail = |problem: String| {
         let given = given.chars().take(100).collect();
         ConfigError::Override { given, problem }
     };
     let (path, text) = given.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
-    let value = match serde_json::from_str::<Strict>(text) {
-        Ok(Strict(value)) => value,
+    let value = match read_text(text) {
+        Ok(value) => value,
+        Err(problem) if text.trim_start().starts_with(['{', '[', '"']) => {
+            return Err(fail(problem));
+        }
         Err(_) => Value::String(text.to_owned()),
     };
     set_key(config, path, value).map_err(fail)
@@ -73,25 +118,42 @@ pub fn set_key(config: &mut Value, path: &str, value: Value) -> Result<(), Strin
     Ok(())
 }
 
-/// A JSON value in which no key stands twice.
-struct Strict(Value);
+/// Reads a JSON value in which no key stands twice, nothing lies too deep, and not too much stands.
+#[derive(Clone, Copy)]
+struct Strict<'c> {
+    /// How much deeper values may lie.
+    depth: usize,
+    /// How many more there may be.
+    values: &'c Cell<usize>,
+}
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        StrictVisitor.deserialize(deserializer).map(Strict)
+impl Strict<'_> {
+    /// What reads the values of a list or object.
+    fn below<E: Error>(self) -> Result<Self, E> {
+        match self.depth.checked_sub(1) {
+            Some(depth) => Ok(Self { depth, ..self }),
+            None => Err(E::custom(format!("deeper than {MAX_DEPTH} levels, where no key lies"))),
+        }
     }
 }
 
-struct StrictVisitor;
-
-impl<'de> DeserializeSeed<'de> for StrictVisitor {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        match self.values.get().checked_sub(1) {
+            Some(left) => self.values.set(left),
+            None => {
+                let problem = format!(
+                    "more than {MAX_VALUES} numbers, words, lists and objects, the most that are read"
+                );
+                return Err(D::Error::custom(problem));
+            }
+        }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -116,19 +178,25 @@ impl<'de> Visitor<'de> for StrictVisitor {
         Ok(Value::Null)
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
         let mut items = vec![];
-        while let Some(item) = seq.next_element_seed(StrictVisitor)? {
+        while let Some(item) = seq.next_element_seed(below)? {
             items.push(item);
         }
         Ok(items.into())
     }
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let value = access.next_value_seed(StrictVisitor)?;
-            if map.insert(key.clone(), value).is_some() {
-                return Err(A::Error::custom(format!("key `{key}` stands twice in an object")));
+            let value = access.next_value_seed(below)?;
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(format!(
+                    "key `{}` stands twice in an object: remove one",
+                    key.escape_debug()
+                )));
             }
+            map.insert(key, value);
         }
         Ok(map.into())
     }
@@ -154,8 +222,37 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_refused() {
-        let error = serde_json::from_str::<Strict>(r#"{"a": {"b": 1, "b": 2}}"#).err().unwrap();
-        assert!(error.to_string().contains("`b` stands twice"));
+    fn a_value_that_begins_as_json_is_json() {
+        let mut config = json!({});
+        for wrong in
+            [r#"a={"b": 1, "b": 2}"#, "a=[1", "a= \"x", "a=[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]"]
+        {
+            assert!(apply_override(&mut config, wrong).is_err(), "{wrong}");
+        }
+        apply_override(&mut config, "a=2026-run").unwrap();
+        assert_eq!(config, json!({ "a": "2026-run" }));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(17), "}".repeat(17));
+        let many = format!("{{\"a\": [{}1]}}", "1,".repeat(10_000));
+        for (text, words) in [
+            (r#"{"a": {"b": 1, "b": 2}}"#, "`b` stands twice"),
+            (r#"{"a": 1, "\u0061": 2}"#, "`a` stands twice"),
+            ("\u{feff}{}", "byte order mark"),
+            ("{\0}\0", "UTF-16"),
+            (" \n", "empty"),
+            ("[]", "top level"),
+            ("{} {}", "trailing"),
+            (&deep, "deeper than 16"),
+            (&many, "more than 10000"),
+        ] {
+            let problem = read_bytes(text.as_bytes()).unwrap_err();
+            assert!(problem.contains(words), "{text:.40}: {problem}");
+        }
+        assert!(read_bytes(b"{\"a\": \"\xff\"}").unwrap_err().contains("byte 8"));
+        let deepest = format!("{}1{}", r#"{"a":"#.repeat(16), "}".repeat(16));
+        assert!(read_bytes(deepest.as_bytes()).is_ok());
     }
 }

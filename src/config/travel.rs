@@ -84,7 +84,7 @@ pub enum DownlinkPlan {
     Sum,
 }
 
-const IDENTITY: &str = <crate::compressors::Identity as crate::registry::Kind>::KIND;
+pub(super) const IDENTITY: &str = <crate::compressors::Identity as crate::registry::Kind>::KIND;
 const EVERY: &str = "every";
 
 impl Travel {
@@ -211,7 +211,8 @@ impl Travel {
     }
 }
 
-fn by_variable([x, y, z]: [Value; 3]) -> Value {
+/// One value for all three variables, or one each.
+pub(super) fn by_variable([x, y, z]: [Value; 3]) -> Value {
     if x == y && y == z { x } else { json!({ "x": x, "y": y, "z": z }) }
 }
 
@@ -300,18 +301,18 @@ fn take_every(given: &mut Value) -> Result<[u64; 3], KeyError> {
     Ok(every)
 }
 
-/// Whether an object has a compressor for each variable.
-fn is_separate(given: &Value) -> bool {
+/// Whether an object has a value for each variable.
+pub(super) fn is_separate(given: &Value) -> bool {
     given.as_object().is_some_and(|map| {
         !map.contains_key("kind") && Block::ALL.iter().any(|block| map.contains_key(block.name()))
     })
 }
 
-/// The resolved compressors of x, y and z from one object or from {"x", "y", "z"}.
-fn per_variable(
+/// What x, y and z have, from one object or from {"x", "y", "z"}.
+pub(super) fn per_variable<T: Clone>(
     given: &Value,
-    resolve: impl Fn(&Value) -> Result<Value, KeyError>,
-) -> Result<[Value; 3], KeyError> {
+    resolve: impl Fn(&Value) -> Result<T, KeyError>,
+) -> Result<[T; 3], KeyError> {
     if !is_separate(given) {
         let one = resolve(given)?;
         return Ok([one.clone(), one.clone(), one]);
@@ -322,13 +323,13 @@ fn per_variable(
     if let Some(key) = map.keys().find(|key| !names.contains(&key.as_str())) {
         return Err(KeyError::unused(key, "unknown key; known here: x, y, z".into()));
     }
-    let mut all = [Value::Null, Value::Null, Value::Null];
-    for (name, slot) in names.into_iter().zip(&mut all) {
+    let one = |name: &str| {
         let missing = || KeyError::value(name, "missing; x, y and z each need one".into());
         let object = map.get(name).ok_or_else(missing)?;
-        *slot = resolve(object).map_err(|e| e.below(name))?;
-    }
-    Ok(all)
+        resolve(object).map_err(|e| e.below(name))
+    };
+    let [x, y, z] = names;
+    Ok([one(x)?, one(y)?, one(z)?])
 }
 
 fn feedback_of(

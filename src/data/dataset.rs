@@ -11,6 +11,9 @@ use super::source::{Idx, Limits, Source};
 use super::{Folder, MAX_FEATURES, Named};
 use crate::config::{Count, KeyError, Share, parse};
 
+/// No path is longer, on Linux.
+const MAX_PATH: usize = 4095;
+
 /// A classification data set: one that has a name, or the user's own files.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -138,6 +141,11 @@ impl SvmlightFiles {
     }
 
     fn check(&self) -> Result<(), KeyError> {
+        check_paths([
+            ("train", Some(&self.train)),
+            ("test", self.test.as_ref()),
+            ("validation", self.validation.as_ref()),
+        ])?;
         match self.features.map(Count::get) {
             Some(features) if features > MAX_FEATURES => {
                 let problem = format!("must be at most {MAX_FEATURES}, found {features}");
@@ -149,6 +157,18 @@ impl SvmlightFiles {
 }
 
 impl IdxFiles {
+    fn check(&self) -> Result<(), KeyError> {
+        check_paths([
+            ("train_images", Some(&self.train_images)),
+            ("train_labels", Some(&self.train_labels)),
+            ("test_images", self.test_images.as_ref()),
+            ("test_labels", self.test_labels.as_ref()),
+            ("validation_images", self.validation_images.as_ref()),
+            ("validation_labels", self.validation_labels.as_ref()),
+        ])?;
+        self.sources(&Folder::find(None)).map(drop)
+    }
+
     fn sources(&self, folder: &Folder) -> Result<Sources, KeyError> {
         let limits = Limits { features: MAX_FEATURES, classes: None };
         let source = |images: &PathBuf, labels: &PathBuf| {
@@ -175,6 +195,20 @@ impl IdxFiles {
             features: None,
         })
     }
+}
+
+/// Refuses paths that no system opens.
+fn check_paths<'a>(
+    paths: impl IntoIterator<Item = (&'a str, Option<&'a PathBuf>)>,
+) -> Result<(), KeyError> {
+    for (key, path) in paths {
+        let Some(bytes) = path.map(|path| path.as_os_str().as_encoded_bytes()) else { continue };
+        if !(1..=MAX_PATH).contains(&bytes.len()) || bytes.contains(&0) {
+            let problem = format!("must be a path of 1 to {MAX_PATH} bytes without NUL characters");
+            return Err(KeyError::value(key, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Either samples of their own or a share of the training samples.
@@ -208,7 +242,7 @@ impl Files {
             }
             Some("idx") => {
                 let files: IdxFiles = parse(rest)?;
-                files.sources(&Folder::find(None))?;
+                files.check()?;
                 Ok(Self::Idx(files))
             }
             _ => {

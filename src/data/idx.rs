@@ -13,11 +13,13 @@ const SHORT: u8 = 0x0b;
 const INT: u8 = 0x0c;
 const FLOAT: u8 = 0x0d;
 const DOUBLE: u8 = 0x0e;
+/// Bytes that room is made for at a time.
+const PART: usize = 1 << 16;
 
 /// An open idx file behind its header.
 pub struct Idx<'a> {
     file: PathBuf,
-    reader: Box<dyn BufRead + 'a>,
+    reader: Content<'a>,
     /// What one entry along the first dimension is called in messages.
     what: &'static str,
     kind: u8,
@@ -52,13 +54,15 @@ impl<'a> Idx<'a> {
         accept: impl Fn(u8, u8) -> bool,
     ) -> Result<Self, DataError> {
         let fail = |problem| DataError { file: file.to_owned(), problem };
-        let mut reader = decompressed(bytes).map_err(|e| fail(e.into()))?;
-        let mut word = || -> Result<[u8; 4], DataProblem> {
+        let bytes = decompressed(bytes).map_err(|e| fail(e.into()))?;
+        let mut reader = Content { bytes, read: 0 };
+        let mut word = |at: u64, words: u64| -> Result<[u8; 4], DataProblem> {
             let mut word = [0; 4];
-            read_full(&mut reader, &mut word, "header word", 0, 0)?;
+            reader.fill(&mut word, "header word", at, words)?;
             Ok(word)
         };
-        let magic = word().map_err(fail)?;
+        // How many words there are is the fourth byte of the first.
+        let magic = word(0, 1).map_err(fail)?;
         let [0, 0, kind, dims] = magic else {
             return Err(fail(DataProblem::Magic { found: magic, expected }));
         };
@@ -66,8 +70,9 @@ impl<'a> Idx<'a> {
             return Err(fail(DataProblem::Magic { found: magic, expected }));
         }
         let mut sizes = vec![];
-        for _ in 0..dims {
-            sizes.push(u64::from(u32::from_be_bytes(word().map_err(fail)?)));
+        for at in 1..=u64::from(dims) {
+            let size = word(at, u64::from(dims) + 1).map_err(fail)?;
+            sizes.push(u64::from(u32::from_be_bytes(size)));
         }
         let features = sizes[1..].iter().try_fold(1u64, |product, &size| {
             product.checked_mul(size).filter(|&p| (1..=MAX_FEATURES as u64).contains(&p))
@@ -94,38 +99,48 @@ impl<'a> Idx<'a> {
         }
     }
 
-    /// Streams the labels of a label file.
+    /// Streams the labels of a label file; an error of `visit` says what is wrong with one.
     pub fn read_labels(
         mut self,
-        mut visit: impl FnMut(u64, f64) -> Result<(), DataProblem>,
+        mut visit: impl FnMut(f64) -> Result<(), String>,
     ) -> Result<(), DataError> {
         let mut bytes = [0; 4];
         let (width, kind) = (self.width(), self.kind);
         for i in 0..self.count {
-            let read = read_full(&mut self.reader, &mut bytes[..width], self.what, i, self.count);
-            let label = read.map(|()| match kind {
+            let byte = self.reader.read;
+            let read = self.reader.fill(&mut bytes[..width], self.what, i, self.count);
+            read.map_err(|problem| self.error(problem))?;
+            let label: f64 = match kind {
                 SHORT => i16::from_be_bytes([bytes[0], bytes[1]]).into(),
                 INT => i32::from_be_bytes(bytes).into(),
                 _ => bytes[0].into(),
-            });
-            label.and_then(|label| visit(i, label)).map_err(|problem| self.error(problem))?;
+            };
+            visit(label).map_err(|problem| {
+                self.error(DataProblem::Label { label, sample: i, byte, problem })
+            })?;
         }
         self.expect_end()
     }
 
     /// Streams the samples. Bytes are divided by 255, so that they lie in 0..=1; floats are taken as
-    /// they are and must be finite.
+    /// they are and must be finite. Memory is that of one sample, and none before the first one is there:
+    /// what a header says may not be so.
     pub fn read_images<F: Scalar>(
         mut self,
         mut visit: impl FnMut(usize, Row<'_, F>),
     ) -> Result<(), DataError> {
-        let mut sample = vec![0; self.features * self.width()];
+        let bytes = self.features * self.width();
+        let mut sample = vec![];
         let unit: Vec<F> = (0..256).map(|v| F::lit(f64::from(v) / 255.0)).collect();
-        let columns: Vec<u32> = (0..self.features as u32).collect();
-        let mut values = vec![F::zero(); self.features];
+        let (mut columns, mut values): (Vec<u32>, Vec<F>) = (vec![], vec![]);
         for i in 0..self.count {
-            let read = read_full(&mut self.reader, &mut sample, self.what, i, self.count);
+            let byte = self.reader.read;
+            let read = self.reader.fill_vec(&mut sample, bytes, self.what, i, self.count);
             read.map_err(|problem| self.error(problem))?;
+            if i == 0 {
+                columns = (0..self.features as u32).collect();
+                values = vec![F::zero(); self.features];
+            }
             match self.kind {
                 FLOAT => {
                     fill(&mut values, &sample, |b: [u8; 4]| F::lit(f32::from_be_bytes(b).into()))
@@ -134,7 +149,8 @@ impl<'a> Idx<'a> {
                 _ => fill(&mut values, &sample, |[b]: [u8; 1]| unit[usize::from(b)]),
             }
             if let Some(entry) = values.iter().position(|v| !v.is_finite()) {
-                return Err(self.error(DataProblem::NotFinite { sample: i, entry }));
+                let byte = byte + (entry * self.width()) as u64;
+                return Err(self.error(DataProblem::NotFinite { sample: i, entry, byte }));
             }
             visit(i as usize, Row { columns: &columns, values: &values });
         }
@@ -142,10 +158,12 @@ impl<'a> Idx<'a> {
     }
 
     fn expect_end(&mut self) -> Result<(), DataError> {
-        match self.reader.read(&mut [0]) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(self.error(DataProblem::TooLong { what: self.what, count: self.count })),
-            Err(e) => Err(self.error(in_data(e, self.what, self.count, self.count))),
+        let (what, count, byte) = (self.what, self.count, self.reader.read);
+        let more = self.reader.bytes.fill_buf().map(|bytes| !bytes.is_empty());
+        match more.map_err(|e| in_data(e, what, count, count, byte)) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(self.error(DataProblem::TooLong { what, count, byte })),
+            Err(problem) => Err(self.error(problem)),
         }
     }
 }
@@ -156,21 +174,60 @@ fn fill<F, const N: usize>(row: &mut [F], bytes: &[u8], convert: impl Fn([u8; N]
     }
 }
 
-fn read_full(
-    reader: &mut impl Read,
-    bytes: &mut [u8],
-    what: &'static str,
-    at: u64,
-    count: u64,
-) -> Result<(), DataProblem> {
-    reader.read_exact(bytes).map_err(|e| in_data(e, what, at, count))
+/// What a file holds, unpacked.
+struct Content<'a> {
+    bytes: Box<dyn BufRead + 'a>,
+    /// Number of bytes that have been read.
+    read: u64,
+}
+
+impl Content<'_> {
+    /// Fills `out`, a part of the `at`-th of `count` things.
+    fn fill(
+        &mut self,
+        mut out: &mut [u8],
+        what: &'static str,
+        at: u64,
+        count: u64,
+    ) -> Result<(), DataProblem> {
+        while !out.is_empty() {
+            let read = match self.bytes.read(out) {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other,
+            };
+            let read = read.map_err(|e| in_data(e, what, at, count, self.read))?;
+            self.read += read as u64;
+            out = &mut out[read..];
+        }
+        Ok(())
+    }
+
+    /// The same for a vector, which becomes `length` long. It grows with what is there.
+    fn fill_vec(
+        &mut self,
+        out: &mut Vec<u8>,
+        length: usize,
+        what: &'static str,
+        at: u64,
+        count: u64,
+    ) -> Result<(), DataProblem> {
+        let mut filled = 0;
+        while filled < length {
+            let part = length.min(filled + PART);
+            out.resize(part.max(out.len()), 0);
+            self.fill(&mut out[filled..part], what, at, count)?;
+            filled = part;
+        }
+        Ok(())
+    }
 }
 
 /// A file that ends early says so; other errors (a broken gzip stream) keep their own words.
-fn in_data(error: io::Error, what: &'static str, at: u64, count: u64) -> DataProblem {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => DataProblem::Truncated { what, at, count },
-        _ => error.into(),
+fn in_data(source: io::Error, what: &'static str, at: u64, count: u64, byte: u64) -> DataProblem {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => DataProblem::Truncated { what, at, count, byte },
+        _ => DataProblem::Broken { byte, source },
     }
 }
 
@@ -208,7 +265,7 @@ mod tests {
             let file = [header(kind, &[2]), bytes.to_vec()].concat();
             let mut labels = vec![];
             let idx = Idx::labels(Path::new("f"), &*file).unwrap();
-            idx.read_labels(|_, label| {
+            idx.read_labels(|label| {
                 labels.push(label);
                 Ok(())
             })
@@ -236,10 +293,11 @@ mod tests {
         assert!(matches!(problem(&huge), DataProblem::Count { .. }));
         let mut nan = header(FLOAT, &[1, 1]);
         nan.extend(f32::NAN.to_be_bytes());
-        assert!(matches!(problem(&nan), DataProblem::NotFinite { sample: 0, entry: 0 }));
+        let problem_of_nan = problem(&nan);
+        assert!(matches!(problem_of_nan, DataProblem::NotFinite { sample: 0, entry: 0, byte: 12 }));
         assert!(matches!(
             problem(&[0x1f, 0x8b, 9, 9, 9]),
-            DataProblem::Truncated { .. } | DataProblem::Io(_)
+            DataProblem::Truncated { .. } | DataProblem::Broken { .. }
         ));
     }
 }

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 pub use csr::Csr;
 pub use dataset::{Dataset, FORMATS, Files, IdxFiles, SvmlightFiles};
 pub use features::{Chosen, Features, Row, Rows};
+pub use idx::Idx;
 pub use load::{LoadError, Loaded, Request, load};
 pub use partition::{Partition, PartitionError};
 pub use sampler::Sampler;
@@ -57,22 +58,29 @@ pub enum DataProblem {
     Io(#[from] std::io::Error),
     #[error("not an idx file of {expected}: its first four bytes are {found:02x?}")]
     Magic { found: [u8; 4], expected: &'static str },
-    #[error("it ends within {what} {at} of {count}; fetch it again")]
-    Truncated { what: &'static str, at: u64, count: u64 },
-    #[error("bytes are left behind {what} {count}, the last one by its header; fetch it again")]
-    TooLong { what: &'static str, count: u64 },
+    #[error("{} (at byte {byte} of its content)", decompress::explain(source))]
+    Broken { byte: u64, source: std::io::Error },
+    #[error("it ends within {what} {at} of {count}, at byte {byte}; fetch it again")]
+    Truncated { what: &'static str, at: u64, count: u64, byte: u64 },
+    #[error(
+        "bytes are left behind {what} {count}, the last one by its header, from byte {byte} on; fetch \
+         it again"
+    )]
+    TooLong { what: &'static str, count: u64, byte: u64 },
     #[error("its header says {found} {what}, expected {expected}")]
     Count { what: &'static str, found: u64, expected: String },
-    #[error("image {sample} holds a value that is not finite, at entry {entry}")]
-    NotFinite { sample: u64, entry: usize },
-    #[error("label {label} of sample {sample} {problem}")]
-    Label { label: f64, sample: u64, problem: String },
+    #[error("image {sample} holds a value that is not finite, at entry {entry}, byte {byte}")]
+    NotFinite { sample: u64, entry: usize, byte: u64 },
+    #[error("label {label} of sample {sample}, at byte {byte}, {problem}")]
+    Label { label: f64, sample: u64, byte: u64, problem: String },
     #[error("line {line}, byte {byte}: {problem}")]
     Line { line: u64, byte: usize, problem: String },
     #[error("line {line}: {problem}")]
     Row { line: u64, problem: String },
     #[error("it has {found} {what}, expected at least {least}")]
     Shape { what: &'static str, found: usize, least: usize },
+    #[error("it holds more than {most} bytes, the most that is read as a whole")]
+    TooMuch { most: u64 },
     #[error("it holds no sample with features")]
     Empty,
     #[error("it has changed since it was first read; start again")]

@@ -10,6 +10,9 @@ use super::decompress::decompressed;
 use super::source::{DataFile, Idx, Limits, Source};
 use super::{DataError, DataProblem};
 
+/// No text file that is read as a whole holds more.
+const MAX_TEXT: u64 = 1 << 32;
+
 /// Where data sets lie: those with a name as FOLDER/NAME/FILE, others where their paths say.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
@@ -35,8 +38,14 @@ impl Folder {
     ) -> Result<T, DataError> {
         let (file, bytes) = self.file(path).open()?;
         let mut text = String::new();
-        let read = decompressed(bytes).and_then(|mut bytes| bytes.read_to_string(&mut text));
-        let parsed = read.map_err(DataProblem::from).and_then(|_| parse(&text));
+        let limit = MAX_TEXT + 1;
+        let read =
+            decompressed(bytes).and_then(|bytes| bytes.take(limit).read_to_string(&mut text));
+        let parsed =
+            read.map_err(DataProblem::from).and_then(|read| match read as u64 > MAX_TEXT {
+                true => Err(DataProblem::TooMuch { most: MAX_TEXT }),
+                false => parse(&text),
+            });
         parsed.map_err(|problem| DataError { file, problem })
     }
 

@@ -148,14 +148,14 @@ impl Idx {
     fn scan(&self, mut class: impl FnMut(f64) -> Result<Label, String>) -> Result<Scan, DataError> {
         let (file, bytes) = self.labels.open()?;
         let mut labels = vec![];
-        idx::Idx::labels(&file, bytes)?.read_labels(|sample, label| {
+        idx::Idx::labels(&file, bytes)?.read_labels(|label| {
             let class = match self.limits.classes {
                 Some(classes) if label >= classes as f64 => {
                     Err(format!("is not below the number of classes, {classes}"))
                 }
                 _ => room(&labels).and_then(|()| class(label)),
             };
-            labels.push(class.map_err(|problem| DataProblem::Label { label, sample, problem })?);
+            labels.push(class?);
             Ok(())
         })?;
         let (file, bytes) = self.images.open()?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::evaluate::Evaluation;
-use crate::net::{PHASES, Phase, Traffic};
+use crate::net::{LinkBytes, PHASES, Phase, Traffic};
 use crate::problems::Losses;
 
 /// Figures of a run that has ended.
@@ -26,12 +26,20 @@ pub struct Summary {
     pub uncompressed_upload: u64,
     /// Seconds since the start of the first iteration.
     pub wall_seconds: f64,
-    /// Seconds by phase of each rank.
+    /// Those of this part of the run.
+    pub part_seconds: f64,
+    /// Seconds by phase of each rank, of this part of the run.
     pub seconds: Vec<[f64; PHASES]>,
     /// Largest peak memory of a rank.
     pub peak_rss_bytes: u64,
+    /// Checkpoints of this part of the run, and the seconds that they took.
+    pub checkpoints: (u64, f64),
     /// Losses of the last iteration.
     pub losses: Losses,
+    /// Of the graphs of x, y and z, where there is no server.
+    pub spectral_gaps: Option<[f64; 3]>,
+    /// What each link of these graphs carried; none where there is a server.
+    pub links: Vec<LinkBytes>,
     /// The last evaluation.
     pub evaluation: Option<Evaluation>,
 }
@@ -59,7 +67,7 @@ impl Summary {
         for ((name, _), v) in Evaluation::METRICS.into_iter().zip(values) {
             last[name] = finite(v);
         }
-        json!({
+        let mut json = json!({
             "name": self.name,
             "iterations": self.iterations,
             "workers": self.workers,
@@ -71,8 +79,15 @@ impl Summary {
             "wall_seconds": self.wall_seconds,
             "seconds": seconds,
             "peak_rss_bytes": self.peak_rss_bytes,
+            "checkpoints": { "count": self.checkpoints.0, "seconds": self.checkpoints.1 },
             "final": last,
-        })
+        });
+        if let Some([x, y, z]) = self.spectral_gaps {
+            json["spectral_gap"] = json!({ "x": finite(x), "y": finite(y), "z": finite(z) });
+            let link = |&LinkBytes { from, to, bytes }| json!([from, to, bytes]);
+            json["link_bytes"] = self.links.iter().map(link).collect();
+        }
+        json
     }
 
     /// Minimum, mean and maximum over ranks of the seconds in a phase.
@@ -105,7 +120,7 @@ fn write_table(s: &Summary, out: &mut String) -> std::fmt::Result {
     )?;
     for phase in Phase::ALL {
         let (min, mean, max) = s.spread(phase);
-        let share = 100.0 * mean / s.wall_seconds;
+        let share = 100.0 * mean / s.part_seconds;
         writeln!(out, "  {:<14}{min:>10.3}{mean:>10.3}{max:>10.3}{share:>7.1} %", phase.name())?;
     }
     writeln!(out, "  wall {:.3} s, {per_second:.1} iterations/s", s.wall_seconds)?;
@@ -117,6 +132,10 @@ fn write_table(s: &Summary, out: &mut String) -> std::fmt::Result {
         bytes(up),
         bytes(s.traffic.download_bytes)
     )?;
+    if let (count @ 1.., seconds) = s.checkpoints {
+        let share = 100.0 * seconds / s.part_seconds;
+        writeln!(out, "  checkpoints {count}, {seconds:.3} s ({share:.2} %)")?;
+    }
     writeln!(out, "  peak memory of a rank {}", bytes(s.peak_rss_bytes))?;
     if let Some(e) = s.evaluation {
         let mut words = vec![];

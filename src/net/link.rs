@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Round;
+use super::{Neighbours, Round};
 use crate::compressors::{Coder, Compressor, Dense};
 use crate::feedback::Feedback;
 use crate::key::{Key, Stream};
@@ -88,18 +88,20 @@ pub struct Links<F> {
     pub down: Downlink<F>,
     /// How packets are summed.
     pub collective: Collective,
+    /// What a run without a server has in place of all this.
+    pub neighbours: Option<Neighbours<F>>,
 }
 
 /// The rounds of an iteration: how often some of the variables travel together.
 pub type Rounds = [(u64, Blocks)];
 
 /// Bytes of the packet of an uncompressed variable.
-fn dense_packet<F: Scalar>(dims: Dims, block: Block) -> u64 {
+pub(super) fn dense_packet<F: Scalar>(dims: Dims, block: Block) -> u64 {
     Compressor::<F>::max_packet(&Dense { dim: dims.blocks()[block as usize] }) as u64
 }
 
 /// Bytes of an iteration of these rounds, in each of which a variable takes so many.
-fn bytes_of(rounds: &Rounds, packet: impl Fn(Block) -> u64) -> u64 {
+pub(super) fn bytes_of(rounds: &Rounds, packet: impl Fn(Block) -> u64) -> u64 {
     rounds.iter().map(|(times, blocks)| times * blocks.iter().map(&packet).sum::<u64>()).sum()
 }
 

@@ -12,6 +12,7 @@
 mod clock;
 mod evaluate;
 mod frame;
+mod gossip;
 mod link;
 mod low_rank;
 mod mean;
@@ -32,6 +33,7 @@ use crate::scalar::Scalar;
 use crate::vars::{Block, Blocks, Dims, Vars};
 
 pub use clock::{Clock, PHASES, Phase};
+pub use gossip::{Coding, Importance, LinkBytes, Mixed, Neighbours, Site};
 pub use link::{Collective, Costs, Downlink, Links, Rounds, Uplink};
 pub use round::Round;
 pub use wishes::{StopReason, Wishes};
@@ -100,6 +102,7 @@ pub struct Net<'c, F> {
     placement: Placement,
     setting: Setting,
     links: Links<F>,
+    gossip: gossip::Gossip<F>,
     /// Time by phase; the algorithm's own work after a `mean_at_server` is charged to the server.
     pub clock: Clock,
     traffic: Traffic,
@@ -131,12 +134,14 @@ impl<'c, F: Scalar> Net<'c, F> {
         let Setting { workers, dims, seed, .. } = setting;
         let placement = Placement { workers, ranks: comm.ranks() };
         low_rank::start(&mut links, placement.hosted(comm.rank()).len(), seed);
+        let gossip = gossip::Gossip::new(links.neighbours.take(), dims, placement, comm.rank());
         Self {
             reports: vec![RankReport::default(); comm.ranks()],
             comm,
             placement,
             setting,
             links,
+            gossip,
             clock: Clock::default(),
             traffic: Traffic::default(),
             wire: (0, 0),
@@ -186,11 +191,12 @@ impl<'c, F: Scalar> Net<'c, F> {
         matches!(self.links.down, Downlink::Sum)
     }
 
-    /// Shows a holder's state to `archive` ([`crate::archive`]): what feedback and coders keep, what is to
-    /// come down still, what travelled, and the last losses. Clocks and what was handed to MPI are of a
+    /// Shows a holder's state to `archive` ([`crate::archive`]): what feedback and coders keep, the copies
+    /// of neighbours, what is to come down still, what travelled, and the last losses. Clocks and what was handed to MPI are of a
     /// rank, and of one part of a run.
     pub fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
         self.links.feedback.state(of, archive);
+        self.gossip.state(of, archive);
         if of != Holder::Server {
             return;
         }
@@ -217,9 +223,14 @@ impl<'c, F: Scalar> Net<'c, F> {
         self.traffic
     }
 
-    /// Bytes of a worker's upload in an iteration of these rounds, were nothing compressed.
+    /// Bytes of all workers' uploads in an iteration of these rounds, were nothing compressed.
     pub fn dense_upload(&self, rounds: &Rounds) -> u64 {
-        self.links.dense_upload(self.setting.dims, rounds)
+        match self.has_neighbours() {
+            true => self.dense_gossip(rounds),
+            false => {
+                self.setting.workers as u64 * self.links.dense_upload(self.setting.dims, rounds)
+            }
+        }
     }
 
     /// Means of the workers' mini-batch losses in the last iteration, each from the last round that

@@ -7,6 +7,7 @@ mod batches;
 mod hyper_cleaning;
 mod hyper_representation;
 mod level;
+mod policy_evaluation;
 mod quadratic;
 mod regularization_selection;
 mod softmax;
@@ -342,6 +343,7 @@ pub fn built_in() -> Registry<Problems> {
     Registry(vec![
         entry::<hyper_representation::HyperRepresentation>(),
         entry::<hyper_cleaning::HyperCleaning>(),
+        entry::<policy_evaluation::PolicyEvaluation>(),
         entry::<quadratic::Quadratic>(),
         entry::<regularization_selection::RegularizationSelection>(),
     ])

@@ -298,7 +298,8 @@ impl<F: Scalar> Problem<F> for Rank<F> {
 
     fn footprint(&self, workers: Range<usize>) -> usize {
         let Dims { upper: p, lower: q } = self.dims;
-        workers.len() * (q * (p + q) + p + 2 * q) * (F::BYTES + f64::BYTES)
+        let numbers = q * (p + q) + p + 2 * q;
+        workers.len().saturating_mul(numbers).saturating_mul(F::BYTES + f64::BYTES)
     }
 }
 

@@ -88,7 +88,7 @@ fn take(plan: &Plan, folder: &Path, resume: Resume) -> Result<(Lock, Vec<String>
 
 /// Looks at the folder; refuses what does not fit.
 fn look(plan: &Plan, folder: &Path, resume: Resume) -> Result<Found, Error> {
-    let has_sets = checkpoint::any(folder)?;
+    let has_sets = checkpoint::newest(folder)?.is_some();
     if !has_sets && !log::exists(folder) {
         return match resume {
             Resume::Must => Err(Error::NoCheckpoint { folder: folder.to_owned() }),

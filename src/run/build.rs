@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::algorithms::{self, Algorithm, AlgorithmContext};
 use crate::compressors::{self, Coder, Compressor, OnSupport, Site};
-use crate::config::{DownlinkPlan, KeyError, Plan};
+use crate::config::{DownlinkPlan, GraphPlan, KeyError, Plan};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::feedback::{self, FeedbackContext};
-use crate::net::{Downlink, Links, Uplink};
+use crate::net::{Coding, Downlink, Importance, Links, Mixed, Neighbours, Uplink};
 use crate::problems::{self, Problem, ProblemContext};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Dims, Layout};
+use crate::vars::{Block, Dims, Layout, Vars};
 
 /// The rank's part of the plan's problem.
 pub fn problem<F: Scalar>(
@@ -38,7 +38,13 @@ pub fn algorithm<F: Scalar>(
     hosted: Range<usize>,
 ) -> Result<Box<dyn Algorithm<F>>, Error> {
     let facts = problems::registry().facts(&plan.problem);
-    let context = AlgorithmContext { start: problem.start(), hosted, problem: facts };
+    // A plan's check hosts no worker, and may be made on a machine smaller than the run's.
+    let start = match hosted.is_empty() {
+        true => Vars::zeros(Dims { upper: 0, lower: 0 }),
+        false => problem.start(),
+    };
+    let graphs = plan.graph.as_ref().map(|graph| &graph.graphs);
+    let context = AlgorithmContext { start, hosted, problem: facts, graphs };
     let built = algorithms::registry().build(&plan.algorithm, context);
     Ok(built.map_err(|e| e.below("algorithm"))?)
 }
@@ -82,7 +88,34 @@ pub fn links<F: Scalar>(
             down_compressor(plan, &layout, all, Block::Z)?,
         ]),
     };
-    Ok(Links { up, feedback, down, collective: travel.wire.collective })
+    let neighbours =
+        plan.graph.as_ref().map(|graph| neighbours(plan, graph, &layout)).transpose()?;
+    Ok(Links { up, feedback, down, collective: travel.wire.collective, neighbours })
+}
+
+/// How vectors travel on the graphs of a run without a server.
+fn neighbours<F: Scalar>(
+    plan: &Plan,
+    graph: &GraphPlan,
+    layout: &[Layout; 2],
+) -> Result<Neighbours<F>, KeyError> {
+    let mixed = |block: Block| -> Result<Mixed<F>, KeyError> {
+        let at = block as usize;
+        let coding = |[eta, eta_dual]: [f64; 2]| -> Result<Coding<F>, KeyError> {
+            let config = &graph.compressors[at];
+            let built = compressors::registry().build::<F>(config, site(plan, layout, block));
+            let key = format!("compressor.{}", block.name());
+            let compressor = built.map_err(|e| e.below(&key))?;
+            fits(compressor.max_packet(), &key)?;
+            let rate = compressor.bound().contraction();
+            Ok(Coding { compressor, rate, eta, eta_dual })
+        };
+        let coding = graph.rates[at].map(coding).transpose()?;
+        Ok(Mixed { graph: graph.graphs[at].clone(), coding })
+    };
+    let variables = [mixed(Block::X)?, mixed(Block::Y)?, mixed(Block::Z)?];
+    let importance = Importance(graph.importance());
+    Ok(Neighbours { variables, importance, scaled: graph.scaled() })
 }
 
 fn site<'a>(plan: &Plan, layout: &'a [Layout; 2], block: Block) -> Site<'a> {

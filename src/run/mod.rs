@@ -3,6 +3,7 @@
 
 mod begin;
 pub mod build;
+pub mod memory;
 mod observer;
 mod part;
 mod schedule;

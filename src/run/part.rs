@@ -10,11 +10,11 @@ use super::begin::{Begun, Root, begin};
 use super::observer::Observer;
 use super::schedule::Schedule;
 use super::watchdog::{Watchdog, Watched, end_the_job};
-use super::{Options, Outcome, agreed, build};
+use super::{Options, Outcome, agreed, build, memory};
 use crate::algorithms::{self, Algorithm};
 use crate::checkpoint::{Checkpoints, Identity};
 use crate::comm::{Comm, Placement};
-use crate::config::Plan;
+use crate::config::{GraphPlan, Plan};
 use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
@@ -59,9 +59,10 @@ impl<'r, F: Scalar> Part<'r, F> {
             let error = Error::TooManyRanks { ranks, workers: plan.workers };
             return Err(Error::Agreed(error.failure()));
         }
-        let hosted = Placement { workers: plan.workers, ranks }.hosted(rank);
+        let placement = Placement { workers: plan.workers, ranks };
+        let hosted = placement.hosted(rank);
         let build = || -> Result<_, Error> {
-            let problem = build::problem::<F>(plan, folder, hosted.clone())?;
+            let problem = memory::problem_that_fits::<F>(plan, folder, placement, rank)?;
             let links = build::links::<F>(plan, &*problem, hosted.clone())?;
             let algorithm = build::algorithm::<F>(plan, &*problem, hosted)?;
             Ok((problem, links, algorithm))
@@ -140,8 +141,8 @@ impl<'r, F: Scalar> Part<'r, F> {
     pub fn finish(mut self) -> Result<Option<Outcome>, Error> {
         let result = self.iterate().and_then(|()| self.close());
         let Err(error) = result else { return result };
+        let summary = self.summary(vec![], crate::system::peak_rss_bytes());
         if let Some(observer) = self.observer.take() {
-            let summary = self.summary(vec![], crate::system::peak_rss_bytes());
             observer.give_up(&error, &summary);
         }
         Err(error)
@@ -202,7 +203,7 @@ impl<'r, F: Scalar> Part<'r, F> {
         }
         let begun = (self.options.now)();
         // The row of this iteration has to be in the log that the checkpoint refers to.
-        let reports = self.last_reports()?.map(|(reports, _)| reports);
+        let reports = self.last_reports()?.map(|reports| reports.last);
         let Self { net, algorithm, checkpoints: Some(checkpoints), observer, .. } = self else {
             return Ok(());
         };
@@ -248,11 +249,12 @@ impl<'r, F: Scalar> Part<'r, F> {
 
     fn evaluate(&mut self, k: u64) -> Result<Evaluation, Error> {
         let Self { plan, net, workers, algorithm, shown, observer, .. } = self;
-        net.show(k, algorithm.iterate(), shown)?;
+        let consensus = algorithm.show(k, net, shown)?;
         if !all_finite(shown.as_slice()) {
             return Err(Error::Diverged { iteration: k });
         }
-        let mut evaluation = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        let metrics = evaluate::metrics(net, workers.problem(), shown, plan.workers)?;
+        let mut evaluation = metrics.with_consensus(consensus);
         if plan.evaluate.hypergradient_due(k, plan.iterations) {
             let problem = workers.problem();
             match evaluate::with_solution(net, problem, shown, plan.workers, evaluation)? {
@@ -273,7 +275,7 @@ impl<'r, F: Scalar> Part<'r, F> {
 
     /// The reports of all ranks about the step that has just ended, and what they have to say of this part of
     /// the run; at the root.
-    fn last_reports(&mut self) -> Result<Option<(Vec<RankReport>, Vec<OfRank>)>, Error> {
+    fn last_reports(&mut self) -> Result<Option<Reports>, Error> {
         let report = self.net.report();
         let mut mine: Vec<f64> = self.net.clock.totals().to_vec();
         mine.extend(report.seconds.map(f64::from));
@@ -289,7 +291,8 @@ impl<'r, F: Scalar> Part<'r, F> {
             seconds: std::array::from_fn(|phase| values[phase]),
             peak_rss_bytes: values[2 * PHASES + 2] as u64,
         };
-        Ok(Some((ranks.iter().map(report).collect(), ranks.iter().map(of_rank).collect())))
+        let last = ranks.iter().map(report).collect();
+        Ok(Some(Reports { last, ranks: ranks.iter().map(of_rank).collect() }))
     }
 
     /// The last checkpoint, reports, the log, the table.
@@ -301,9 +304,11 @@ impl<'r, F: Scalar> Part<'r, F> {
             // A run that was resumed at its end, for the summary.
             self.evaluate(self.done)?;
         }
-        let Some((reports, ranks)) = self.last_reports()? else { return Ok(None) };
+        let links = self.net.link_bytes()?;
+        let Some(Reports { last: reports, ranks }) = self.last_reports()? else { return Ok(None) };
         let peak = ranks.iter().map(|rank| rank.peak_rss_bytes).max().unwrap_or(0);
-        let summary = self.summary(ranks.into_iter().map(|rank| rank.seconds).collect(), peak);
+        let seconds = ranks.into_iter().map(|rank| rank.seconds).collect();
+        let summary = Summary { links, ..self.summary(seconds, peak) };
         if let (Some(observer), Some(checkpoints)) = (self.observer.take(), &self.checkpoints) {
             let _lock = observer.complete(&reports, &summary)?;
             checkpoints.keep(usize::from(self.plan.checkpoint.at_end))?;
@@ -318,6 +323,7 @@ impl<'r, F: Scalar> Part<'r, F> {
     fn summary(&self, seconds: Vec<[f64; PHASES]>, peak_rss_bytes: u64) -> Summary {
         let workers = self.plan.workers;
         let dense = self.net.dense_upload(&self.algorithm.rounds());
+        let part_seconds = self.start.elapsed().as_secs_f64();
         Summary {
             name: self.plan.name.clone(),
             iterations: self.done,
@@ -325,17 +331,29 @@ impl<'r, F: Scalar> Part<'r, F> {
             ranks: self.net.reports().len(),
             state_hash: self.algorithm.iterate().hash(),
             traffic: self.net.traffic(),
-            uncompressed_upload: self.done * workers as u64 * dense,
-            wall_seconds: self.before + self.start.elapsed().as_secs_f64(),
+            uncompressed_upload: self.done * dense,
+            wall_seconds: self.before + part_seconds,
+            part_seconds,
             seconds,
             peak_rss_bytes,
+            checkpoints: self.observer.as_ref().map_or((0, 0.0), |o| o.schedule.cost()),
             losses: self.net.losses(),
+            spectral_gaps: self.plan.graph.as_ref().map(GraphPlan::spectral_gaps),
+            links: vec![],
             evaluation: self.evaluations.last().map(|&(_, evaluation)| evaluation),
         }
     }
 }
 
-/// What a rank has to say of its part of the run.
+/// What all ranks have to say.
+struct Reports {
+    /// Of the step that has just ended.
+    last: Vec<RankReport>,
+    /// Of this part of the run.
+    ranks: Vec<OfRank>,
+}
+
+/// What a rank has to say of this part of the run.
 struct OfRank {
     /// By phase.
     seconds: [f64; PHASES],

@@ -23,6 +23,7 @@ pub struct Schedule {
     /// What the last checkpoint took, and all of them.
     took: Duration,
     spent: Duration,
+    count: u64,
     /// An iteration that was to have a checkpoint went by without one.
     overdue: bool,
     /// Because it would have been too dear.
@@ -50,6 +51,7 @@ impl Schedule {
             looked: None,
             took: FIRST_GUESS,
             spent: Duration::ZERO,
+            count: 0,
             overdue: false,
             stretched: false,
             said: false,
@@ -75,9 +77,15 @@ impl Schedule {
     pub fn saved(&mut self, now: Duration, took: Duration) {
         (self.saved, self.took) = (now, took);
         self.spent += took;
+        self.count += 1;
         self.overdue = false;
         // Its time is no step's.
         self.stepped = None;
+    }
+
+    /// How many checkpoints were made, and the seconds that they took.
+    pub fn cost(&self) -> (u64, f64) {
+        (self.count, self.spent.as_secs_f64())
     }
 
     /// Whether checkpoints come later than they were asked for; true once.

@@ -6,43 +6,11 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::SweepError;
 use super::lock::Lock;
-
-/// Signals that ask for an end so far.
-static ASKED: AtomicUsize = AtomicUsize::new(0);
-
-/// Lets Ctrl-C, TERM and HUP be counted by [`asked_to_stop`] rather than end this process; those that are
-/// ignored, as under nohup, stay so.
-pub fn hear_signals() {
-    extern "C" fn heard(_: libc::c_int) {
-        ASKED.fetch_add(1, Ordering::Relaxed);
-    }
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: an all-zero sigaction is valid, and the calls only read or write it; the handler does nothing but add to an atomic, which
-        // a handler may.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, std::ptr::null(), &mut action);
-            if action.sa_sigaction == libc::SIG_IGN {
-                continue;
-            }
-            action = std::mem::zeroed();
-            action.sa_sigaction = heard as extern "C" fn(libc::c_int) as libc::sighandler_t;
-            action.sa_flags = libc::SA_RESTART;
-            libc::sigaction(signal, &action, std::ptr::null_mut());
-        }
-    }
-}
-
-/// How many times this process was asked to stop.
-pub fn asked_to_stop() -> usize {
-    ASKED.load(Ordering::Relaxed)
-}
 
 /// A running child, the leader of its own process group, with a folder for what its MPI keeps there.
 pub struct Child {

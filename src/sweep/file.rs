@@ -67,8 +67,13 @@ pub struct SweepFile {
 impl SweepFile {
     /// Reads a sweep file, and the config that it names as `base`, by its path from the file's folder.
     pub fn read(path: &Path) -> Result<Self, SweepError> {
+        Self::new(path, read_file(path)?)
+    }
+
+    /// Checks what a sweep file holds; `path` says where that stands.
+    pub fn new(path: &Path, value: Value) -> Result<Self, SweepError> {
         let wrong = |error: KeyError| SweepError::File { path: path.to_owned(), error };
-        let written: Written = parse(read_file(path)?).map_err(wrong)?;
+        let written: Written = parse(value).map_err(wrong)?;
         let base = match &written.base {
             Value::String(name) => read_file(&path.parent().unwrap_or(Path::new("")).join(name))?,
             Value::Object(_) => written.base.clone(),
@@ -77,10 +82,10 @@ impl SweepFile {
                 return Err(wrong(KeyError::value("base", problem)));
             }
         };
-        Self::new(written, base).map_err(wrong)
+        Self::from_written(written, base).map_err(wrong)
     }
 
-    fn new(written: Written, mut base: Value) -> Result<Self, KeyError> {
+    fn from_written(written: Written, mut base: Value) -> Result<Self, KeyError> {
         check_name(&written.name)?;
         base["name"] = json!(written.name);
         for (key, value) in written.set {

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::lock::Lock;
 use super::origin::Origin;
 use super::{Member, SweepError};
+use crate::checkpoint;
+use crate::config::outcome_config;
 use crate::log;
 use crate::output;
 
@@ -26,7 +28,9 @@ pub enum State {
     Failed(Failure),
     /// A process runs it.
     Running,
-    /// It was not started, or not to its end.
+    /// It goes on from the checkpoint of this iteration.
+    Stopped(u64),
+    /// It was not started, or ended before its first checkpoint.
     Waiting,
     /// The folder holds a completed run of another config.
     Foreign,
@@ -86,19 +90,27 @@ impl MemberFolder {
         if let Some(summary) = self.json("summary.json")
             && summary["status"] == log::Status::Completed.name()
         {
-            let ours = self.json("config.json").as_ref() == Some(&member.plan.resolved);
-            return if ours { State::Finished(summary) } else { State::Foreign };
+            return match self.is_of("config.json", member) {
+                true => State::Finished(summary),
+                false => State::Foreign,
+            };
         }
         if Lock::is_held(&self.lock()) {
             return State::Running;
         }
         match self.kept_failure() {
-            None => State::Waiting,
-            Some(failure) if failure.is_divergence() && self.was_prepared(member) => {
+            None => self.checkpoint().map_or(State::Waiting, State::Stopped),
+            Some(failure) if failure.is_divergence() && self.is_of("member.json", member) => {
                 State::Diverged(failure)
             }
             Some(failure) => State::Failed(failure),
         }
+    }
+
+    /// The iteration of its newest checkpoint.
+    pub fn checkpoint(&self) -> Option<u64> {
+        // Of a folder that cannot be read the run itself will speak.
+        checkpoint::newest(&self.0).ok().flatten()
     }
 
     fn kept_failure(&self) -> Option<Failure> {
@@ -107,9 +119,10 @@ impl MemberFolder {
         Some(Failure { code, said: failure["stderr"].as_str()?.to_owned() })
     }
 
-    /// Whether the last attempt had this member's config.
-    fn was_prepared(&self, member: &Member) -> bool {
-        self.json("member.json").as_ref() == Some(&member.plan.resolved)
+    /// Whether a config in the folder has the results of this member.
+    fn is_of(&self, config: &str, member: &Member) -> bool {
+        let ours = outcome_config(&member.plan.resolved);
+        self.json(config).is_some_and(|found| outcome_config(&found) == ours)
     }
 
     /// The program and data folder of the last attempt; `None` if they are not known.
@@ -117,10 +130,14 @@ impl MemberFolder {
         serde_json::from_value(self.json("origin.json")?).ok()
     }
 
-    /// Makes the folder ready for a run: takes out what an earlier attempt has left and writes the
-    /// config, whose path is returned, and who runs it.
+    /// Takes out what an earlier attempt has left.
+    pub fn clear(&self) -> Result<(), SweepError> {
+        checkpoint::discard(&self.0)?;
+        Ok(log::discard(&self.0)?)
+    }
+
+    /// Makes the folder ready for a run: writes the config, whose path is returned, and who runs it.
     pub fn prepare(&self, member: &Member, origin: &Origin) -> Result<PathBuf, SweepError> {
-        log::discard(&self.0)?;
         let failure = self.0.join("failure.json");
         if failure.exists() {
             fs::remove_file(&failure).map_err(|source| SweepError::Io { path: failure, source })?;

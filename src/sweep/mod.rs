@@ -2,7 +2,7 @@
 //!
 //! `file.rs` reads the sweep file, `plan.rs` makes its members, `folder.rs` says how far one is and
 //! `origin.rs` what made it, `standing.rs` tells those that are to be run from those that are kept, `runner.rs`
-//! runs them as children (`child.rs`), `slurm.rs` has them run by job arrays, `status.rs` and `collect.rs` say
+//! runs them as children (`child.rs`) and heeds `signals.rs`, `slurm.rs` has them run by job arrays, `status.rs` and `collect.rs` say
 //! what came out.
 //!
 //! ```text
@@ -19,6 +19,7 @@ mod lock;
 mod origin;
 mod plan;
 mod runner;
+mod signals;
 mod slurm;
 mod standing;
 mod status;
@@ -36,6 +37,7 @@ use folder::{MemberFolder, State};
 use lock::{Lock, Sharing};
 use origin::Origin;
 use runner::Runner;
+use signals::Listener;
 use standing::judged;
 
 pub use file::SweepFile;
@@ -84,6 +86,8 @@ pub enum SweepError {
     Foreign { folder: PathBuf },
     #[error("{}: {source}; check space and permissions", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("cannot hear signals: {source}")]
+    Signals { source: std::io::Error },
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
@@ -133,6 +137,7 @@ impl SweepError {
             | Self::Io { .. }
             | Self::Log(_)
             | Self::Output(_) => 5,
+            Self::Signals { .. } => 70,
             _ => 2,
         }
     }
@@ -176,10 +181,10 @@ impl Sweep {
     /// Runs every member that has not ended, `limit` at a time. Returns how many were finished before.
     pub fn run(&self, limit: usize) -> Result<usize, SweepError> {
         let _lock = self.claim()?;
-        child::hear_signals();
+        let listener = listener()?;
         let mut standing = self.standing()?;
         self.clear_sessions();
-        standing.diverged.extend(Runner::new(self, standing.due, limit).run()?);
+        standing.diverged.extend(Runner::new(self, standing.due, limit, listener).run()?);
         judged(&standing.diverged, self.members.len())?;
         Ok(standing.finished)
     }
@@ -192,10 +197,10 @@ impl Sweep {
         let member = member.or_else(place);
         let member = member.ok_or_else(|| SweepError::NoMember { given: given.to_owned() })?;
         let _lock = self.lock(Sharing::WithTasks, lock::LINGER)?;
-        child::hear_signals();
+        let listener = listener()?;
         let failures = match self.state(member)? {
             state if self.is_due(&MemberFolder::new(&self.folder, member), &state) => {
-                Runner::new(self, vec![member], 1).run()?
+                Runner::new(self, vec![member], 1, listener).run()?
             }
             State::Diverged(failure) => vec![failure],
             _ => vec![],
@@ -260,6 +265,10 @@ impl Sweep {
         }
         Ok(finished)
     }
+}
+
+fn listener() -> Result<Listener, SweepError> {
+    Listener::new().map_err(|source| SweepError::Signals { source })
 }
 
 /// This program, for the children.

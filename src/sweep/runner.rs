@@ -5,16 +5,19 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::child::{Child, Job, asked_to_stop};
+use super::child::{Child, Job};
 use super::folder::{Failure, MemberFolder, State};
 use super::lock::{LINGER, Lock, Sharing};
+use super::signals::{Asked, Listener};
 use super::{Member, Sweep, SweepError};
 use crate::system::say;
 
 /// Pause between two looks at the children.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Time that a child has to end when it is told to.
-const GRACE: Duration = Duration::from_secs(10);
+/// Exit code of a run that stopped before its end, and goes on from there when it is started again.
+const STOPPED: i32 = 75;
+/// Pause between two reminders of children that are to stop: a launcher may lose a signal.
+const REMINDER: Duration = Duration::from_secs(10);
 
 /// A member that runs.
 struct Running<'a> {
@@ -51,7 +54,12 @@ pub struct Runner<'a> {
     running: Vec<Running<'a>>,
     total: usize,
     finished: usize,
+    /// Members whose run stopped before its end.
+    stopped: usize,
     failures: Vec<Failure>,
+    listener: Listener,
+    /// Whether the children were told to stop.
+    stopping: bool,
     /// Why none can be started.
     hopeless: Option<SweepError>,
     start: Instant,
@@ -59,7 +67,12 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// To run these members of a sweep, `limit` at a time.
-    pub fn new(sweep: &'a Sweep, members: Vec<&'a Member>, limit: usize) -> Self {
+    pub fn new(
+        sweep: &'a Sweep,
+        members: Vec<&'a Member>,
+        limit: usize,
+        listener: Listener,
+    ) -> Self {
         Self {
             sweep,
             limit: limit.min(members.len()),
@@ -67,17 +80,20 @@ impl<'a> Runner<'a> {
             waiting: members.into_iter().map(|member| Waiting { member, busy: None }).collect(),
             running: vec![],
             finished: 0,
+            stopped: 0,
             failures: vec![],
+            listener,
+            stopping: false,
             hopeless: None,
             start: Instant::now(),
         }
     }
 
     /// Runs them all. A member that fails is named and the others go on; how they failed is the result. A
-    /// signal ends the children, and with them this.
+    /// signal stops the children, and with them this.
     pub fn run(mut self) -> Result<Vec<Failure>, SweepError> {
         while !(self.waiting.is_empty() && self.running.is_empty()) {
-            if asked_to_stop() > 0 {
+            if self.listener.asked() != Asked::Nothing {
                 return Err(self.stop());
             }
             let started = self.running.len() < self.limit && self.start_next();
@@ -86,8 +102,11 @@ impl<'a> Runner<'a> {
             }
         }
         match self.hopeless {
-            None => Ok(self.failures),
             Some(error) => Err(error),
+            None if self.stopped > 0 && self.failures.iter().all(Failure::is_divergence) => {
+                Err(SweepError::Stopped { finished: self.finished, total: self.total })
+            }
+            None => Ok(self.failures),
         }
     }
 
@@ -130,8 +149,12 @@ impl<'a> Runner<'a> {
             return Ok(Started::Busy);
         };
         // A task of a job array may have finished it meanwhile.
-        if !self.sweep.is_due(&folder, &self.sweep.state(member)?) {
+        let state = self.sweep.state(member)?;
+        if !self.sweep.is_due(&folder, &state) {
             return Ok(Started::Finished);
+        }
+        if !self.sweep.goes_on(&folder, &state) {
+            folder.clear()?;
         }
         let config = folder.prepare(member, &self.sweep.origin)?;
         let child = Child::start(&self.job(member, &folder, config)?, &lock)?;
@@ -183,7 +206,15 @@ impl<'a> Runner<'a> {
         if let State::Finished(_) = folder.state(member) {
             self.finished += 1;
             say(&self.progress(member, ended.start.elapsed()));
-        } else if asked_to_stop() == 0 {
+        } else if code == STOPPED {
+            self.stopped += 1;
+            say(&format!(
+                "{}: member {} stopped before its end: {}",
+                self.sweep.file.name,
+                member.hash,
+                member.words()
+            ));
+        } else if !self.stopping {
             let failure = folder.failure(code);
             if let Err(error) = folder.keep(&failure) {
                 say(&format!("{}: {error}", self.sweep.file.name));
@@ -222,17 +253,20 @@ impl<'a> Runner<'a> {
         )
     }
 
-    /// Ends every child; a second signal hurries them.
+    /// Has every child write a checkpoint and stop, and waits for it unless a signal insists.
     fn stop(mut self) -> SweepError {
-        let start = Instant::now();
-        let asked = asked_to_stop();
-        self.running.iter().for_each(|running| running.child.signal(libc::SIGTERM));
+        self.stopping = true;
+        let mut told: Option<Instant> = None;
         while !self.running.is_empty() {
-            self.reap();
-            if start.elapsed() > GRACE || asked_to_stop() > asked {
+            if self.listener.asked() == Asked::End {
                 // Dropped, they are killed.
                 self.running.clear();
             }
+            if told.is_none_or(|at| at.elapsed() >= REMINDER) {
+                self.running.iter().for_each(|running| running.child.signal(libc::SIGUSR1));
+                told = Some(Instant::now());
+            }
+            self.reap();
             std::thread::sleep(PAUSE);
         }
         SweepError::Stopped { finished: self.finished, total: self.total }

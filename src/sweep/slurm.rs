@@ -9,6 +9,10 @@ use super::standing::judged;
 use super::{Member, Sweep, SweepError, program};
 use crate::output;
 
+/// The job of a single run, a part of which stands in every array.
+const JOB: &str = include_str!("../../jobs/slurm.sbatch");
+/// How that part begins.
+const IN_PARTS: &str = "# --- in parts: ";
 /// Tasks of an array at most: Slurm's MaxArraySize is 1001 unless a cluster says otherwise.
 const MAX_TASKS: usize = 1000;
 
@@ -69,24 +73,13 @@ impl Sweep {
         let output = folder.join("slurm-%A_%a.out");
         let output = output.to_string_lossy().replace('%', "%%");
         let output = output.replace("%%A_%%a", "%A_%a");
-        let mut command = format!(
-            "{} sweep {} run --member \"${{members[SLURM_ARRAY_TASK_ID]}}\" --out {}",
-            shell(&program()?),
-            shell(&absolute(&self.path)?),
-            shell(&folder)
-        );
-        if let Some(data) = &self.data {
-            command += &format!(" --data {}", shell(&absolute(data)?));
-        }
-        if self.redo {
-            command += " --redo";
-        }
         Ok(format!(
             "#!/usr/bin/env bash\n\
-             # Members of the sweep {name} that had not ended when this was written, a task each.\n\
-             # A task that is requeued, or whose member has ended, does no harm. Options of sbatch, and\n\
-             # its variables such as SBATCH_TIMELIMIT, SBATCH_ACCOUNT and SBATCH_PARTITION, replace the\n\
-             # lines below. The modules with which the program was built are to be loaded before sbatch.\n\
+             # Members of the sweep {name} that had not ended when this was written, a task each, which\n\
+             # Slurm starts again at its time limit until the member is done. A task whose member has ended\n\
+             # does no harm. Options of sbatch, and its variables such as SBATCH_TIMELIMIT, SBATCH_ACCOUNT\n\
+             # and SBATCH_PARTITION, replace the lines below. The modules with which the program was built\n\
+             # are to be loaded before sbatch.\n\
              \n\
              #SBATCH --job-name={name}\n\
              #SBATCH --array=0-{last}\n\
@@ -94,22 +87,55 @@ impl Sweep {
              #SBATCH --cpus-per-task=1\n\
              #SBATCH --mem-per-cpu=1G\n\
              #SBATCH --time=01:00:00\n\
+             #SBATCH --signal=B:USR1@180\n\
              #SBATCH --requeue\n\
              #SBATCH --open-mode=append\n\
              #SBATCH --output=\"{output}\"\n\
              \n\
              set -euo pipefail\n\
+             \n\
+             {in_parts}\
+             # --- the member ---\n\
+             \n\
              cd -- {here}\n\
-             export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1\n\
              members=(\n    {members}\n)\n\
-             exec {command}\n",
+             member=${{members[SLURM_ARRAY_TASK_ID]}}\n\
+             run_in_parts {folder}/\"$member\" {command}\n",
             name = self.file.name,
             ranks = ranks.unwrap_or(1),
             last = hashes.len() - 1,
+            in_parts = in_parts(),
             here = shell(&absolute(Path::new("."))?),
             members = hashes.join("\n    "),
+            folder = shell(&folder),
+            command = self.command(&folder)?,
         ))
     }
+
+    /// What runs the member in the variable `member`.
+    fn command(&self, folder: &Path) -> Result<String, SweepError> {
+        let mut command = format!(
+            "{} sweep {} run --member \"$member\" --out {}",
+            shell(&program()?),
+            shell(&absolute(&self.path)?),
+            shell(folder)
+        );
+        if let Some(data) = &self.data {
+            command += &format!(" --data {}", shell(&absolute(data)?));
+        }
+        if self.redo {
+            command += " --redo";
+        }
+        Ok(command)
+    }
+}
+
+/// The functions of jobs/slurm.sbatch that run a command in parts, from the heading to the next one.
+fn in_parts() -> &'static str {
+    let start = JOB.find(IN_PARTS).unwrap_or(JOB.len());
+    let functions = &JOB[start..];
+    let end = functions.find("\n# --- the run").map_or(functions.len(), |at| at + 1);
+    &functions[..end]
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, SweepError> {
@@ -125,6 +151,16 @@ fn shell(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrays_have_the_functions_of_a_single_job() {
+        let functions = in_parts();
+        assert!(functions.starts_with(IN_PARTS) && functions.ends_with("}\n\n"), "{functions}");
+        for name in ["run_in_parts() {", "makes_progress() {", "run_to_end() {"] {
+            assert!(functions.contains(name), "{name}");
+        }
+        assert!(!functions.contains("# --- the run") && !functions.contains("#SBATCH"));
+    }
 
     #[test]
     fn a_path_is_one_word() {

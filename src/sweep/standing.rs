@@ -54,6 +54,14 @@ impl Sweep {
         }
     }
 
+    /// Whether the run of a member that is due goes on where it was stopped; else it starts anew.
+    pub(super) fn goes_on(&self, folder: &MemberFolder, state: &State) -> bool {
+        let again = self.redo
+            && (matches!(state, State::Diverged(_))
+                || folder.origin().as_ref() != Some(&self.origin));
+        folder.checkpoint().is_some() && !again
+    }
+
     fn speak_of(&self, others: &BTreeMap<String, usize>) {
         if others.is_empty() {
             return;

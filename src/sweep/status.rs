@@ -14,7 +14,7 @@ impl Sweep {
             "{:<14}{:<10}{:>10}{:>10}{:>12}  settings\n",
             "member", "state", "iterations", "accuracy", "uploaded"
         );
-        let words = ["finished", "diverged", "failed", "running", "waiting", "foreign"];
+        let words = ["finished", "diverged", "failed", "running", "stopped", "waiting", "foreign"];
         let mut counts = words.map(|word| (word, 0));
         for member in &self.members {
             let state = MemberFolder::new(&self.folder, member).state(member);
@@ -24,6 +24,7 @@ impl Sweep {
                 State::Diverged(failure) | State::Failed(failure) => {
                     [format!("exit {}", failure.code), "".into(), "".into()]
                 }
+                State::Stopped(iteration) => [iteration.to_string(), "".into(), "".into()],
                 _ => Default::default(),
             };
             let [iterations, accuracy, bytes] = figures;
@@ -51,6 +52,7 @@ fn word(state: &State) -> &'static str {
         State::Diverged(_) => "diverged",
         State::Failed(_) => "failed",
         State::Running => "running",
+        State::Stopped(_) => "stopped",
         State::Waiting => "waiting",
         State::Foreign => "foreign",
     }

@@ -134,3 +134,42 @@ pub const ON_RESIDUALS: &[(&str, &str, &[&str])] = &[
     ),
     ("downlink", r#"{"kind": "sum"}"#, &["`downlink.kind`", "between its rounds"]),
 ];
+
+/// The same about sparkle on the quadratic, with 8 workers on a ring.
+pub const ON_GRAPH: &[(&str, &str, &[&str])] = &[
+    ("topology", r#"{"kind": "rng"}"#, &["`topology", "rng", "ring"]),
+    ("topology", r#"{"kind": "ring", "rows": 2}"#, &["`topology", "rows"]),
+    ("topology", r#"{"kind": "torus", "rows": 3}"#, &["`topology.rows`", "8 agents", "3 rows"]),
+    ("topology", r#"{"x": {"kind": "ring"}, "y": {"kind": "ring"}}"#, &["`topology.z`", "missing"]),
+    (
+        "topology",
+        r#"{"kind": "erdos-renyi", "probability": 1e-9}"#,
+        &["`topology.probability`", "connected"],
+    ),
+    (
+        "topology",
+        r#"{"kind": "edges", "edges": [[0, 1], [1, 2]]}"#,
+        &["`topology`", "not connected", "agent 3"],
+    ),
+    ("topology", r#"{"kind": "edges", "edges": [[0, 8]]}"#, &["`topology.edges`", "last one, 7"]),
+    ("topology", r#"{"kind": "file", "file": "none.txt"}"#, &["`topology.file`", "none.txt"]),
+    (
+        "topology",
+        r#"{"kind": "one-peer-exponential"}"#,
+        &["`algorithm.strategy.x`", "symmetric", "exponential"],
+    ),
+    ("mixing.kind", r#""weights""#, &["`mixing.kind`", "no weights"]),
+    ("mixing", r#"{"lasy": true}"#, &["`mixing.lasy`", "did you mean \"lazy\"?"]),
+    ("algorithm.strategy.y", r#""extra""#, &["`algorithm.strategy.y`", "-0.333", "\"lazy\": true"]),
+    ("algorithm.strategy.z", r#""gt""#, &["`algorithm.strategy.z`", "atc-gt"]),
+    ("weights", r#"{"lambda": [1]}"#, &["`weights.lambda`", "1 weights for 8"]),
+    ("gossip", r#"{"eta": 0.1}"#, &["`gossip`", "nothing is compressed"]),
+    ("compressor", r#"{"kind": "low-rank", "rank": 1}"#, &["`compressor.kind`", "server"]),
+    (
+        "compressor",
+        r#"{"kind": "rand-k", "ratio": 0.1, "shared": true}"#,
+        &["`compressor.shared`", "not summed"],
+    ),
+    ("feedback", r#"{"kind": "residual"}"#, &["`feedback`", "loses nothing"]),
+    ("downlink", r#"{"kind": "sum"}"#, &["`downlink`", "no server"]),
+];

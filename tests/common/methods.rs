@@ -16,6 +16,12 @@ pub fn methods() -> Vec<(&'static str, Value)> {
     let ef_soba = |momentum| json!({ "kind": "ef-soba", "theta": 0.2, "momentum": momentum });
     let difference = |c: &Value| json!({ "kind": "difference", "compressor": c });
     let sum = json!({ "kind": "sum" });
+    let sparkle = |x: &str, y: &str, z: &str, order: &str, compressor: &Value| {
+        json!({ "algorithm": { "kind": "sparkle", "strategy": { "x": x, "y": y, "z": z },
+                "theta": 0.5, "order": order },
+            "compressor": compressor, "topology": { "kind": "erdos-renyi", "probability": 0.5 },
+            "mixing": { "lazy": true } })
+    };
     let mut seldom = coded.clone();
     seldom["every"] = json!(3);
     let methods = vec![
@@ -93,6 +99,21 @@ pub fn methods() -> Vec<(&'static str, Value)> {
             json!({ "algorithm": { "kind": "f2sa", "lambda": 2, "lambda_step": 0.01,
                 "inner_steps": 1 }, "downlink": sum }),
         ),
+        ("d-soba", json!({ "algorithm": { "kind": "d-soba", "theta": 0.2 } })),
+        (
+            "d-soba-fo",
+            json!({ "algorithm": { "kind": "d-soba-fo", "decay": "inverse-sqrt" },
+                "topology": { "kind": "exponential" } }),
+        ),
+        (
+            "d-soba-compressed",
+            json!({ "algorithm": { "kind": "d-soba" }, "compressor": separate(&coded, &rand_k, &identity),
+                "topology": { "x": { "kind": "star" }, "y": { "kind": "complete" },
+                    "z": { "kind": "one-peer-exponential" } } }),
+        ),
+        ("sparkle-extra-ed", sparkle("extra", "ed", "ed", "gauss-seidel", &rand_k)),
+        ("sparkle-gt", sparkle("atc-gt", "semi-atc-gt", "non-atc-gt", "jacobi", &identity)),
+        ("sparkle-gt-compressed", sparkle("gossip", "atc-gt", "extra", "gauss-seidel", &top_k)),
         (
             "shared-sum",
             json!({ "algorithm": { "kind": "c-soba" }, "compressor": shared, "downlink": sum }),

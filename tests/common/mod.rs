@@ -25,7 +25,7 @@ use sobaya::net::{Collective, Downlink, Links, Net, Setting, Uplink};
 use sobaya::packet::Packet;
 use sobaya::problems::{self, Problem, ProblemContext};
 use sobaya::registry::{Family, Registry};
-use sobaya::run::{Options, Outcome};
+use sobaya::run::{Options, Outcome, build};
 use sobaya::scalar::Scalar;
 use sobaya::simd::Level;
 use sobaya::vars::{Dims, Layout, Vars};
@@ -236,6 +236,9 @@ pub fn problem_examples() -> Vec<Value> {
         examples.push(json!({ "kind": "hyper-cleaning", "dataset": "mnist-small", "samples": 300,
             "batch_lower": lower, "batch_upper": upper, "sampler": sampler, "l2": 0.05 }));
     }
+    examples
+        .push(json!({ "kind": "policy-evaluation", "states": 7, "features": 4, "batch_lower": 2,
+        "batch_upper": 3 }));
     examples.extend(regularization_examples());
     assert_all_kinds(problems::registry(), &examples);
     examples
@@ -350,7 +353,8 @@ pub fn links<F: Scalar>(
     let bounds = up.each_ref().map(|link| link.coder.bound());
     let context = FeedbackContext { dims, hosted, bounds };
     let feedback = registry.build(feedback, context).expect("an example builds");
-    Links { up, feedback, down: Downlink::Dense, collective: Collective::Star }
+    let collective = Collective::Star;
+    Links { up, feedback, down: Downlink::Dense, collective, neighbours: None }
 }
 
 /// (x, y, z) after some iterations on a problem, with the algorithm's own feedback.
@@ -360,6 +364,10 @@ pub fn iterate<F: Scalar>(
     compressor: &Value,
     iterations: u64,
 ) -> Vars<f64> {
+    if algorithms::registry().facts(algorithm).neighbours {
+        let config = json!({ "problem": problem, "algorithm": algorithm });
+        return mean_iterate::<F>(config, iterations).0;
+    }
     let facts = problems::registry().facts(problem);
     let problem = self::problem::<F>(problem, WORKERS, 0..WORKERS);
     let start = problem.start();
@@ -368,7 +376,7 @@ pub fn iterate<F: Scalar>(
     let feedback = algorithms::registry().facts(algorithm).feedback[0];
     let links = links(&compressors, &json!({ "kind": feedback }), start.dims(), 0..WORKERS);
     let mut net = Net::<F>::new(comm, setting(WORKERS, start.dims()), links);
-    let context = AlgorithmContext { start, hosted: net.hosted(), problem: facts };
+    let context = AlgorithmContext { start, hosted: net.hosted(), problem: facts, graphs: None };
     let algorithm = algorithms::registry().build::<F>(algorithm, context);
     let mut algorithm = algorithm.expect("an example builds");
     let mut workers = Workers::new(problem);
@@ -376,6 +384,31 @@ pub fn iterate<F: Scalar>(
         algorithm.step(k, &mut workers, &mut net).expect("the only rank");
     }
     algorithm.iterate().wide()
+}
+
+/// The mean of the agents' (x, y, z) after some iterations without a server, and how far they are apart in
+/// each. Of a config the keys `name`, `seed` and, if it has none, `workers` are given here.
+pub fn mean_iterate<F: Scalar>(mut config: Value, iterations: u64) -> (Vars<f64>, [f64; 3]) {
+    config["name"] = json!("test");
+    config["seed"] = json!(SEED);
+    config["iterations"] = json!(iterations);
+    if config["workers"].is_null() {
+        config["workers"] = json!(WORKERS);
+    }
+    let plan = plan(config);
+    let hosted = 0..plan.workers;
+    let problem = build::problem::<F>(&plan, &folder(), hosted.clone()).expect("a good plan");
+    let links = build::links::<F>(&plan, &*problem, hosted.clone()).expect("a good plan");
+    let mut algorithm = build::algorithm::<F>(&plan, &*problem, hosted).expect("a good plan");
+    let mut mean = problem.start();
+    let comm = &mut alone();
+    let mut net = Net::<F>::new(comm, setting(plan.workers, mean.dims()), links);
+    let mut workers = Workers::new(problem);
+    for k in 0..iterations {
+        algorithm.step(k, &mut workers, &mut net).expect("the only rank");
+    }
+    let apart = algorithm.show(iterations, &mut net, &mut mean).expect("the only rank");
+    (mean.wide(), apart)
 }
 
 /// A heterogeneous partition.

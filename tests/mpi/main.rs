@@ -119,3 +119,37 @@ fn exchanges_bring_every_length_to_its_rank() {
         }
     });
 }
+
+/// On a one-way ring, and between neighbours both ways: some ranks have nothing to say to each other.
+#[test]
+fn neighbours_hear_each_other_alone() {
+    on_ranks("neighbours_hear_each_other_alone", |mut comm| {
+        let (rank, ranks) = (comm.rank(), comm.ranks());
+        let (mut outgoing, mut incoming) = (Messages::default(), Messages::default());
+        for round in 0..3 * LENGTHS.len() {
+            let length = |from: usize, to: usize| LENGTHS[(round + 3 * from + to) % LENGTHS.len()];
+            let (next, previous) = ((rank + 1) % ranks, (rank + ranks - 1) % ranks);
+            let others = |all: &[usize]| -> Vec<usize> {
+                all.iter().copied().filter(|&other| other != rank).collect()
+            };
+            let (to, from) = match round % 2 {
+                0 => (others(&[next]), others(&[previous])),
+                _ if ranks == 2 => (others(&[next]), others(&[next])),
+                _ => (others(&[next, previous]), others(&[previous, next])),
+            };
+            outgoing.clear();
+            for &to in &to {
+                let sent = message(rank, round + to, length(rank, to));
+                outgoing.push(|bytes| bytes.extend_from_slice(&sent));
+            }
+            let cost = comm.neighbours(&to, &outgoing, &from, &mut incoming).expect("neighbours");
+            let sent: usize = to.iter().map(|&to| length(rank, to)).sum();
+            assert_eq!(cost.bytes, sent as u64, "rank {rank}, round {round}");
+            assert_eq!(incoming.messages().count(), from.len());
+            for (&from, got) in from.iter().zip(incoming.messages()) {
+                let sent = message(from, round + rank, length(from, rank));
+                assert!(got == sent, "{ranks} ranks, round {round}, from {from} to {rank}");
+            }
+        }
+    });
+}

@@ -75,6 +75,40 @@ class Quadratic:
         return self.h @ y - self.j @ x - self.b + self.noise_y
 
 
+class PolicyEvaluation:
+    """g = 1/2 sum_s E (y_s - r(s, s') - discount phi_s' x)^2, f = 1/2 mean_s (phi_s x - y_s)^2."""
+
+    def __init__(self, parameters: dict, definition: dict, batch: bool) -> None:
+        states, features = parameters["states"], parameters["features"]
+        of = {name: np.array(values) for name, values in definition.items()}
+        self.features = of["features"].reshape(states, features)
+        self.discount = parameters["discount"]
+        rewards = of["rewards"] + parameters["heterogeneity"] * of["own"]
+        self.rewards = rewards.reshape(states, states)
+        chances = of["next"].reshape(states, states)
+        chances = chances / chances.sum(axis=1, keepdims=True)
+        if batch:
+            upto, drawn = chances.cumsum(axis=1), of["lower"].reshape(states, -1, 1)
+            chosen = (upto[:, None, :] <= drawn).sum(axis=2)
+            chances = np.eye(states)[chosen].mean(axis=1)
+        self.chances = chances
+        self.chosen = of["upper"] if batch else np.arange(states)
+
+    def upper(self, x: np.ndarray, y: np.ndarray) -> complex:
+        residual = (self.features @ x - y)[self.chosen]
+        return 0.5 * (residual**2).mean()
+
+    def residuals(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Of each transition [S x S]."""
+        return y[:, None] - self.rewards - self.discount * (self.features @ x)[None, :]
+
+    def lower(self, x: np.ndarray, y: np.ndarray) -> complex:
+        return 0.5 * (self.chances * self.residuals(x, y) ** 2).sum()
+
+    def lower_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (self.chances * self.residuals(x, y)).sum(axis=1)
+
+
 @dataclass
 class Samples:
     """Features [n x features] and the class of each sample."""
@@ -187,6 +221,9 @@ def problem(case: dict, worker: int, batch: bool) -> Problem:
     kind = case["problem"]["kind"]
     if kind == "quadratic":
         return Quadratic(case["problem"], case["workers"][worker]["definition"], noisy=batch)
+    if kind == "policy-evaluation":
+        definition = case["workers"][worker]["definition"]
+        return PolicyEvaluation(case["problem"], definition, batch)
     kinds = {"hyper-cleaning": HyperCleaning, "hyper-representation": HyperRepresentation}
     return kinds[kind](case, worker, batch)
 

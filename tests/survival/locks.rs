@@ -4,8 +4,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::job::{Job, config, report, saved, trials};
+use serde_json::{Value, json};
+
+use crate::job::{self, Job, report, saved, trials};
 use crate::process::{Finished, LIMIT, Running, behind, start, until};
+
+/// A run that takes some seconds and saves itself now and then.
+fn config(iterations: u64) -> Value {
+    let mut config = job::config(iterations);
+    config["checkpoint"]["every_iterations"] = json!(1000);
+    config
+}
 
 /// Starts the program with a number of its own, on one rank, in a namespace of its own for process
 /// numbers if wanted.

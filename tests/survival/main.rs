@@ -18,3 +18,4 @@ mod locks;
 mod power;
 mod scale;
 mod signals;
+mod stuck;

@@ -59,9 +59,13 @@ impl Case {
 
     /// How many members are completed.
     pub fn completed(&self) -> usize {
-        let summaries =
-            self.plan().into_iter().map(|m| self.out().join(m.hash).join("summary.json"));
-        summaries.filter(|path| path.exists()).count()
+        let is_completed = |member: &Member| {
+            let summary = fs::read(self.out().join(&member.hash).join("summary.json"));
+            let summary =
+                summary.ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            summary.is_some_and(|summary| summary["status"] == "completed")
+        };
+        self.plan().iter().filter(|member| is_completed(member)).count()
     }
 
     /// Refused with this code and words, and not a file has changed.

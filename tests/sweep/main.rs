@@ -4,6 +4,7 @@ mod case;
 mod members;
 #[path = "../process/mod.rs"]
 mod process;
+mod stops;
 
 use std::collections::BTreeMap;
 use std::fs;
