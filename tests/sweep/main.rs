@@ -240,7 +240,8 @@ fn a_job_array_runs_what_is_unfinished() {
     sweep["grid"]["seed"] = (0..1004).collect();
     fs::write(&case.file, sweep.to_string()).expect("a writable folder");
     let count = "#!/bin/bash\ngrep -c '^    [0-9a-f]\\{12\\}$' \"$1\"\n\
-                 grep -o 'array=.*\\|[-]-redo' \"$1\"; basename \"$1\"\n";
+                 sed -n 's/^#SBATCH --array/array/p' \"$1\"\n\
+                 grep -o '[-]-redo' \"$1\"; basename \"$1\"\n";
     fs::write(&sbatch, count).expect("our own file");
     let submitted = finish({
         let mut command = case.command(&["--slurm", "--redo"]);
