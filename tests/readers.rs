@@ -9,6 +9,7 @@ use std::path::Path;
 use flate2::{Compression, write::GzEncoder};
 use lzma_rust2::{XzOptions, XzWriter};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
 use sobaya::config::{Plan, read_bytes};
 use sobaya::data::{DataError, Idx, Indices, read_svmlight};
@@ -259,6 +260,11 @@ fn damaged(
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn damaged_configs_and_sweeps_are_read_or_refused(damage in prop::collection::vec(damage(), 1..5)) {
         plan(&damaged(config().to_string().as_bytes(), &damage));

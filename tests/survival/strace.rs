@@ -93,7 +93,7 @@ impl Call {
         let arguments = arguments.trim_end().strip_suffix(')')?;
         let ordinal = made.entry((thread, name.to_owned())).or_default();
         *ordinal += 1;
-        let number = result.split(|c| c == ' ' || c == '<').next();
+        let number = result.split([' ', '<']).next();
         Some(Self {
             name: name.to_owned(),
             ordinal: *ordinal,

@@ -117,6 +117,7 @@ pub fn keys_and_numbers() -> Vec<Case> {
     let workers =
         |written: &str| good.replace("\"workers\":8", &format!("\"workers\":{written}")).into();
     let seed = |written: &str| twice("\"workers\"", &format!("\"seed\":{written}"));
+    let with = |key: &str, value: &str| twice("\"workers\"", &format!("\"{key}\":{value}"));
     let digits = "7".repeat(1_000_000);
     vec![
         ("twice", twice("\"name\"", "\"name\":\"a\""), "`name` stands twice"),
@@ -162,6 +163,15 @@ pub fn keys_and_numbers() -> Vec<Case> {
         ("seed below 0", seed("-1"), "`seed`"),
         ("seed of 2^64", seed("18446744073709551616"), "`seed`"),
         ("seed of a half", seed("0.5"), "`seed`"),
+        (
+            "minus a minute",
+            with("checkpoint", r#"{"every_minutes":-1}"#),
+            "`checkpoint.every_minutes`",
+        ),
+        ("1e999 minutes", with("checkpoint", r#"{"every_minutes":1e999}"#), "out of range"),
+        ("all of the time and more", with("checkpoint", r#"{"cost":1.5}"#), "`checkpoint.cost`"),
+        ("no time to wait", with("watchdog_seconds", "0"), "`watchdog_seconds`"),
+        ("1e300 seconds to wait", with("watchdog_seconds", "1e300"), "`watchdog_seconds`"),
         ("ratio 0", good.replace("\"ratio\":0.1", "\"ratio\":0").into(), "above 0"),
         ("ratio -1", good.replace("\"ratio\":0.1", "\"ratio\":-1").into(), "found -1"),
         ("ratio 2", good.replace("\"ratio\":0.1", "\"ratio\":2").into(), "at most 1"),
