@@ -295,6 +295,13 @@ mod tests {
 
     use super::*;
 
+    fn example() -> Value {
+        json!({ "name": "t", "workers": 8, "iterations": 10,
+            "problem": { "kind": "quadratic" },
+            "algorithm": { "kind": "ef-soba", "alpha": 0.1, "beta": 0.1, "gamma": 0.1 },
+            "compressor": { "kind": "rand-k", "ratio": 0.1 } })
+    }
+
     #[test]
     fn resolving_is_idempotent_and_fills_defaults() {
         let plan = Plan::new(example()).unwrap();
@@ -348,17 +355,5 @@ mod tests {
         assert!(Plan::new(config.clone()).unwrap().notices.is_empty());
         config["algorithm"] = json!({ "kind": "c-soba", "alpha": 1, "beta": 1, "gamma": 1 });
         assert_eq!(Plan::new(config).unwrap().notices.len(), 1);
-    }
-
-    #[test]
-    fn evaluations_are_due_at_the_start_and_the_end() {
-        let evaluate = Evaluate {
-            every: Count::constant(4.0),
-            hypergradient: Hypergradient::Every(std::num::NonZeroU64::new(6).unwrap()),
-        };
-        let due: Vec<u64> = (0..=10).filter(|&k| evaluate.due(k, 10)).collect();
-        assert_eq!(due, [0, 4, 6, 8, 10]);
-        let exact: Vec<u64> = (0..=10).filter(|&k| evaluate.hypergradient_due(k, 10)).collect();
-        assert_eq!(exact, [0, 6, 10]);
     }
 }
