@@ -11,6 +11,7 @@ use common::regularization_examples;
 use process::{attribute, finish, log, mnist_small, mpirun, on_mpi, on_threads, plan, quadratic};
 use process::{relaunch, role, sobaya, summary, text, write};
 use serde_json::{Value, json};
+use sobaya::comm::Comm;
 use sobaya::data::Folder;
 use sobaya::run::Options;
 

@@ -109,7 +109,10 @@ fn collected(case: &Case) -> (Vec<Vec<String>>, BTreeMap<String, Vec<u64>>) {
     case.run(&["collect"]).well();
     let csv = fs::read_to_string(case.out().join("summary.csv")).expect("a table");
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    let timing = |title: &str| title.contains("seconds") || title == "peak_rss_bytes";
+    // Times, and what tells of the parts of a run.
+    let timing = |title: &str| {
+        ["seconds", "peak_rss_bytes", "checkpoints"].iter().any(|words| title.contains(words))
+    };
     let kept: Vec<usize> = (0..rows[0].len()).filter(|&at| !timing(rows[0][at])).collect();
     let rows = rows.iter().map(|row| kept.iter().map(|&at| row[at].to_owned()).collect());
 
@@ -117,7 +120,7 @@ fn collected(case: &Case) -> (Vec<Vec<String>>, BTreeMap<String, Vec<u64>>) {
     let mut numbers = BTreeMap::new();
     for group in file.groups().expect("groups") {
         for dataset in group.datasets().expect("datasets") {
-            if !dataset.name().contains("time") {
+            if !["time", "wire_bytes", "/part"].iter().any(|words| dataset.name().contains(words)) {
                 let values: Vec<f64> = dataset.read_raw().expect("numbers");
                 numbers.insert(dataset.name(), values.into_iter().map(f64::to_bits).collect());
             }
