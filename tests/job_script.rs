@@ -124,9 +124,8 @@ fn a_job_is_requeued_for_its_time_alone() {
 #[test]
 fn signals_reach_the_run_and_only_slurms_own_brings_it_back() {
     let place = Place::new();
-    for (sent, requeued) in
-        [(libc::SIGUSR1, "requeue 7\n"), (libc::SIGTERM, ""), (libc::SIGINT, "")]
-    {
+    // INT is left out: where this test runs in the background it is ignored.
+    for (sent, requeued) in [(libc::SIGUSR1, "requeue 7\n"), (libc::SIGTERM, "")] {
         let _ = fs::remove_file(place.path("ready"));
         let running = place.start(&[]);
         signal(&running, sent);

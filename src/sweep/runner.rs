@@ -206,7 +206,8 @@ impl<'a> Runner<'a> {
         if let State::Finished(_) = folder.state(member) {
             self.finished += 1;
             say(&self.progress(member, ended.start.elapsed()));
-        } else if code == STOPPED {
+        } else if code == STOPPED || (self.stopping && folder.checkpoint().is_some()) {
+            // A launcher that is reminded of a stop as it ends may end by the signal itself.
             self.stopped += 1;
             say(&format!(
                 "{}: member {} stopped before its end: {}",
