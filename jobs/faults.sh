@@ -76,7 +76,7 @@ page() {
     cat <<END
 # What a run survives, as tried
 
-Written by \`bash jobs/faults.sh\` on $(date -u +%F), at git $commit: $(cores) cores, $(uname -sr), $(mpirun --version | head -n 1 | sed 's/[()]//g').
+Written by \`bash jobs/faults.sh\` on $(date -u +%F), at git $commit: $(cores) cores, Linux $(uname -r | cut -d - -f 1), $(mpirun --version | head -n 1 | sed 's/^mpirun //; s/[()]//g').
 "Bitwise the uncut run" means the same hash of the state, and that \`sobaya log diff\` finds no difference to the
 log of a run of the same config that nothing disturbed. What is promised is in [reliability.md](../reliability.md).
 

@@ -34,6 +34,7 @@ pub struct Archive<'b> {
 enum Way<'b> {
     Write(&'b mut Vec<u8>),
     Read { bytes: &'b [u8], needed: usize },
+    Count(&'b mut u64),
 }
 
 impl<'b> Archive<'b> {
@@ -45,6 +46,13 @@ impl<'b> Archive<'b> {
     /// A visit that overwrites what it is shown with what another one wrote.
     pub fn reading(bytes: &'b [u8]) -> Self {
         Self { way: Way::Read { bytes, needed: 0 }, finite: true }
+    }
+
+    /// Bytes that a visit would write; it looks at no number.
+    pub fn length(visit: impl FnOnce(&mut Archive<'_>)) -> u64 {
+        let mut length = 0;
+        visit(&mut Archive { way: Way::Count(&mut length), finite: true });
+        length
     }
 
     /// A vector. Its length is the run's: it is not written.
@@ -68,6 +76,7 @@ impl<'b> Archive<'b> {
     fn bytes(&mut self, v: &mut [u8]) {
         match &mut self.way {
             Way::Write(out) => out.extend_from_slice(v),
+            Way::Count(length) => **length += v.len() as u64,
             Way::Read { bytes, needed } => {
                 let start = *needed;
                 *needed += v.len();
@@ -109,6 +118,8 @@ mod tests {
         visit(&mut archive, &mut v, &mut number, &mut word);
         archive.finish().unwrap();
         assert_eq!(bytes.len(), 3 * 4 + 8 + 8);
+        let length = Archive::length(|archive| visit(archive, &mut v, &mut number, &mut word));
+        assert_eq!(length, bytes.len() as u64);
 
         let read = |bytes: &[u8]| {
             let (mut v, mut number, mut word) = ([0f32; 3], 0.0, 0);

@@ -6,7 +6,7 @@ use ndarray_linalg::{FactorizeCInto, SolveC, UPLO};
 use crate::net::{Importance, Net, NetError};
 use crate::problems::{FullSample, Problem};
 use crate::scalar::Scalar;
-use crate::vars::{Block, Vars, add_scaled, dot, norm};
+use crate::vars::{Block, Dims, Vars, add_scaled, dot, norm};
 
 /// One evaluation; NaN where a problem has no such thing or it was not asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -229,6 +229,17 @@ const NEWTON_STEPS: usize = 100;
 /// Linear systems of up to this many unknowns are solved by Cholesky, larger ones by conjugate
 /// gradients.
 const DIRECT: usize = 128;
+
+/// Bytes that an evaluation takes on a rank besides what the problem's samples do: the iterate in double
+/// precision and, where the lower level is `solved`, its vectors and small matrix.
+pub fn room(dims: Dims, solved: bool) -> u64 {
+    let Dims { upper, lower } = dims;
+    let matrix = if lower <= DIRECT { lower * lower } else { 0 };
+    // At most: y, a trial and a step of Newton's method, two gradients, and what solves a linear system.
+    let solver = 10 * lower + upper + matrix;
+    let wide = dims.total() * if solved { 2 } else { 1 };
+    ((wide + if solved { solver } else { 0 }) * size_of::<f64>()) as u64
+}
 
 /// The exact solution of the lower level and what follows from it.
 #[derive(Clone, Debug)]

@@ -104,7 +104,8 @@ fn signal(running: &Running, signal: libc::c_int) {
 fn a_job_is_requeued_for_its_time_alone() {
     let place = Place::new();
     let array = [("SLURM_ARRAY_JOB_ID", "5"), ("SLURM_ARRAY_TASK_ID", "2")];
-    let cases: [(&str, &[(&str, &str)], i32, &str); 4] = [
+    type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], i32, &'c str);
+    let cases: [Case; 4] = [
         ("time limit", &[], 75, "requeue 7\n"),
         ("time limit", &array, 75, "requeue 5_2\n"),
         ("STOP file", &[], 75, ""),

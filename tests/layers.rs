@@ -29,8 +29,8 @@ const ROOMS: [(&str, &str); 28] = [
     ("registry", "config scalar"),
     (
         "run",
-        "algorithms checkpoint comm compressors config data error evaluate feedback log net output \
-         problems scalar system vars workers",
+        "algorithms archive checkpoint comm compressors config data error evaluate feedback log net \
+         output problems scalar system vars workers",
     ),
     ("scalar", "registry"),
     ("simd", ""),

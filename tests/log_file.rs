@@ -47,6 +47,9 @@ fn promised() -> Vec<(&'static str, TypeDescriptor, &'static [&'static str])> {
         "validation_loss",
         "weight_auc",
         "solution_loss_auc",
+        "consensus_error_x",
+        "consensus_error_y",
+        "consensus_error_z",
     ];
     all.extend(metrics.map(|name| (name, F8, &["eval"][..])));
     all

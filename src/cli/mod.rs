@@ -120,9 +120,9 @@ fn complain(error: &Error) {
     crate::system::say(&message::one_line(&format!("sobaya: {error}")));
 }
 
-/// Remarks of a plan.
-fn remark(plan: &crate::config::Plan) {
-    for notice in &plan.notices {
+/// Remarks for the user.
+fn remark<'n>(notices: impl IntoIterator<Item = &'n String>) {
+    for notice in notices {
         crate::system::say(&message::one_line(&format!("sobaya: note: {notice}")));
     }
 }

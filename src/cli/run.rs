@@ -88,7 +88,7 @@ fn execute(
     let mut comm = comm?;
     let plan = share_plan(arguments, &mut comm)?;
     if comm.is_root() {
-        super::remark(&plan);
+        super::remark(&plan.notices);
     }
     let folder = Folder::find(arguments.config.data.clone());
     let output = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&plan.name));

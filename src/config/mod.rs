@@ -4,6 +4,7 @@
 //! registries and fills in every default, `travel.rs` the keys that say how vectors travel, `numbers.rs` holds the ranges that keys may have.
 
 mod checkpoint;
+mod evaluate;
 mod graph;
 mod numbers;
 mod plan;
@@ -15,11 +16,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use checkpoint::CheckpointPlan;
+pub use evaluate::{Evaluate, Hypergradient};
 pub use graph::{GraphPlan, Weights, WeightsMode};
 pub use numbers::{Count, NonNegative, Positive, Ratio, Share};
-pub use plan::{
-    Evaluate, Hypergradient, LogPlan, Plan, Precision, outcome_config, sha256_hex, state_config,
-};
+pub use plan::{LogPlan, Plan, Precision, outcome_config, sha256_hex, state_config};
 pub use read::{apply_override, read_bytes, read_file, set_key};
 pub use schema::schema;
 pub use travel::{DownlinkPlan, Travel, Wire};

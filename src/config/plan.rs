@@ -6,6 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{CheckpointPlan, watchdog_seconds};
+use super::evaluate::Evaluate;
 use super::graph::{self, GraphPlan, Weights};
 use super::travel::{self, Downlink, Travel, Wire};
 use super::{ConfigError, Count, KeyError, parse};
@@ -21,66 +22,6 @@ pub enum Precision {
     F32,
     /// 64-bit floating point.
     F64,
-}
-
-/// When the exact hypergradient is computed: false, true (with every evaluation), N (every N
-/// iterations), or "end". It costs a lower-level solve over all samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected false, true, a number of iterations of 1 or more, or \"end\""
-)]
-pub enum Hypergradient {
-    /// Never, or with every evaluation.
-    Switch(bool),
-    /// At the start, at every multiple of N, and at the end.
-    Every(std::num::NonZeroU64),
-    /// After the last iteration.
-    End(End),
-}
-
-/// The word `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum End {
-    /// After the last iteration.
-    End,
-}
-
-/// Key `evaluate`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Evaluate {
-    /// Test accuracy and full losses at the start, at every multiple of this, and at the end.
-    pub every: Count,
-    /// When the exact hypergradient is computed.
-    pub hypergradient: Hypergradient,
-}
-
-impl Default for Evaluate {
-    fn default() -> Self {
-        Self { every: Count::constant(50.0), hypergradient: Hypergradient::Switch(false) }
-    }
-}
-
-impl Evaluate {
-    /// Whether an evaluation is due after `k` of `last` iterations.
-    pub fn due(&self, k: u64, last: u64) -> bool {
-        self.metrics_due(k, last) || self.hypergradient_due(k, last)
-    }
-
-    fn metrics_due(&self, k: u64, last: u64) -> bool {
-        k.is_multiple_of(self.every.get() as u64) || k == last
-    }
-
-    /// Whether it includes the exact hypergradient.
-    pub fn hypergradient_due(&self, k: u64, last: u64) -> bool {
-        match self.hypergradient {
-            Hypergradient::Switch(on) => on && self.metrics_due(k, last),
-            Hypergradient::Every(n) => k.is_multiple_of(n.get()) || k == last,
-            Hypergradient::End(_) => k == last,
-        }
-    }
 }
 
 /// Key `log`.
@@ -414,17 +355,5 @@ mod tests {
         assert!(Plan::new(config.clone()).unwrap().notices.is_empty());
         config["algorithm"] = json!({ "kind": "c-soba", "alpha": 1, "beta": 1, "gamma": 1 });
         assert_eq!(Plan::new(config).unwrap().notices.len(), 1);
-    }
-
-    #[test]
-    fn evaluations_are_due_at_the_start_and_the_end() {
-        let evaluate = Evaluate {
-            every: Count::constant(4.0),
-            hypergradient: Hypergradient::Every(std::num::NonZeroU64::new(6).unwrap()),
-        };
-        let due: Vec<u64> = (0..=10).filter(|&k| evaluate.due(k, 10)).collect();
-        assert_eq!(due, [0, 4, 6, 8, 10]);
-        let exact: Vec<u64> = (0..=10).filter(|&k| evaluate.hypergradient_due(k, 10)).collect();
-        assert_eq!(exact, [0, 6, 10]);
     }
 }

@@ -49,6 +49,8 @@ pub struct Loaded<F> {
     pub sizes: Vec<[usize; 3]>,
     /// Bytes that the samples of every worker take.
     pub bytes: Vec<usize>,
+    /// Bytes of the lower and upper level of every worker in double precision.
+    pub wide: Vec<usize>,
     /// Entries of a sample.
     pub features: usize,
     /// Whether every one of them is kept, or only those that are not zero.
@@ -104,6 +106,13 @@ pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
         });
         levels.sum()
     };
+    let wide = |places: &[Vec<u32>; 3]| {
+        let levels = places.iter().enumerate().take(2).map(|(level, list)| {
+            let entries = list.iter().map(|&i| scan_of(level).entries_of(i)).sum();
+            Features::<f64>::bytes(dense, list.len(), features, entries)
+        });
+        levels.sum()
+    };
     let mut shards = vec![];
     for worker in request.hosted.clone() {
         let split = |level: usize| {
@@ -123,8 +132,8 @@ pub fn load<F: Scalar>(request: &Request) -> Result<Loaded<F>, LoadError> {
     let splits = shards.iter_mut().flat_map(|s| [&mut s.lower, &mut s.upper, &mut s.test]);
     splits.for_each(|split| seen.apply(&mut split.features));
     let sizes = places.iter().map(|lists| [0, 1, 2].map(|level| lists[level].len())).collect();
-    let bytes = places.iter().map(bytes).collect();
-    Ok(Loaded { shards, sizes, bytes, features, dense, classes })
+    let (bytes, wide) = (places.iter().map(bytes).collect(), places.iter().map(wide).collect());
+    Ok(Loaded { shards, sizes, bytes, wide, features, dense, classes })
 }
 
 /// The first pass through each file; the number of the file that each level's samples stand in; the

@@ -33,7 +33,11 @@ use crate::evaluate::Evaluation;
 use crate::net::{PHASES, Phase};
 
 /// Rows a chunk holds.
-const CHUNK: usize = 1024;
+pub const CHUNK: usize = 1024;
+/// Bytes of a row of all columns over (iteration), and of one over (iteration, rank) for each rank.
+pub const ROW: [usize; 2] = [8 + 3 * 8 + 4 + 3 * 8, 2 * 8 + PHASES * 4];
+/// Bytes of a row of all columns over (eval).
+pub const EVALUATION: usize = 8 + 8 + 8 * Evaluation::METRICS.len();
 
 /// What does not change during a run.
 pub struct Header {

@@ -171,6 +171,13 @@ impl Iterator for Records {
     }
 }
 
+/// Bytes that a record takes.
+pub fn length(record: &Record) -> u64 {
+    let mut body = vec![];
+    encode(record, &mut body);
+    8 + body.len() as u64
+}
+
 fn encode(record: &Record, out: &mut Vec<u8>) {
     match record {
         Record::Part(part) => {

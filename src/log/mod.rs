@@ -11,6 +11,7 @@ mod journal;
 mod progress;
 mod recover;
 mod scales;
+mod size;
 mod table;
 
 use std::io::ErrorKind;
@@ -31,6 +32,7 @@ pub use journal::Row;
 pub use journal::{JOURNAL, Journal, Part, Record, Records};
 pub use progress::Progress;
 pub use recover::{Recovered, recover};
+pub use size::Size;
 pub use table::{Summary, bytes, table};
 
 /// The log could not be written or read.

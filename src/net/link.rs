@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Neighbours, Round};
+use crate::archive::{Archive, Holder};
 use crate::compressors::{Coder, Compressor, Dense};
 use crate::feedback::Feedback;
 use crate::key::{Key, Stream};
@@ -119,6 +120,19 @@ pub struct Costs {
 }
 
 impl<F: Scalar> Links<F> {
+    /// Shows to `archive` what feedback and coders keep.
+    pub fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
+        self.feedback.state(of, archive);
+        if of != Holder::Server {
+            return;
+        }
+        for link in &mut self.up {
+            if let Coder::LowRank(coder) = &mut link.coder {
+                coder.state(archive);
+            }
+        }
+    }
+
     /// Numbers that feedback and coders keep for each hosted worker, and at the server.
     pub fn numbers(&self) -> [usize; 2] {
         let [worker, server] = self.feedback.numbers();

@@ -26,7 +26,7 @@ use std::ops::Range;
 
 use crate::archive::{Archive, Holder};
 use crate::comm::{Comm, CommError, Messages, Placement};
-use crate::compressors::{Coder, NotFinite};
+use crate::compressors::NotFinite;
 use crate::packet::DecodeError;
 use crate::problems::Losses;
 use crate::scalar::Scalar;
@@ -62,6 +62,9 @@ pub enum NetError {
     )]
     Apart { iteration: u64, rank: usize },
 }
+
+/// Bytes that a [`Net`] shows of the server besides its links.
+pub const COUNTERS: u64 = 5 * size_of::<u64>() as u64;
 
 /// What travelled. Bytes are packet lengths: they do not depend on the number of ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,16 +198,12 @@ impl<'c, F: Scalar> Net<'c, F> {
     /// of neighbours, what is to come down still, what travelled, and the last losses. Clocks and what was handed to MPI are of a
     /// rank, and of one part of a run.
     pub fn state(&mut self, of: Holder, archive: &mut Archive<'_>) {
-        self.links.feedback.state(of, archive);
+        self.links.state(of, archive);
         self.gossip.state(of, archive);
         if of != Holder::Server {
             return;
         }
-        for link in &mut self.links.up {
-            if let Coder::LowRank(coder) = &mut link.coder {
-                coder.state(archive);
-            }
-        }
+        // As many words as [`COUNTERS`] says.
         let mut warm = self.warm.bits();
         archive.word(&mut warm);
         self.warm = Blocks::from_bits(warm);

@@ -170,6 +170,11 @@ pub trait Problem<F: Scalar>: Send {
 
     /// Bytes that hosting these workers takes, samples and buffers.
     fn footprint(&self, workers: Range<usize>) -> usize;
+
+    /// Bytes that [`Problem::full`] of all of these workers at once takes besides; nothing by default.
+    fn full_footprint(&self, _workers: Range<usize>) -> usize {
+        0
+    }
 }
 
 /// One worker's losses over all of its samples at a fixed x, for exact evaluations. Every method

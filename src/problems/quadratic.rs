@@ -299,7 +299,10 @@ impl<F: Scalar> Problem<F> for Rank<F> {
     fn footprint(&self, workers: Range<usize>) -> usize {
         let Dims { upper: p, lower: q } = self.dims;
         let numbers = q * (p + q) + p + 2 * q;
-        workers.len().saturating_mul(numbers).saturating_mul(F::BYTES + f64::BYTES)
+        // While the last worker's are made, the draws of all and its own are held, too.
+        let draws = numbers.saturating_mul(2 * f64::BYTES);
+        let held = workers.len().saturating_mul(numbers).saturating_mul(F::BYTES + f64::BYTES);
+        held.saturating_add(draws)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run finds in its output folder, and what it makes of it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::comm::Comm;
 use crate::config::{Plan, state_config};
 use crate::error::Error;
 use crate::log::{self, Log, LogError, Position, Status};
-use crate::output::{Claim, Lock};
+use crate::output::{Claim, Lock, OutputError};
 
 /// A run's hold on its output folder.
 pub struct Begun {
@@ -98,17 +99,14 @@ fn look(plan: &Plan, folder: &Path, resume: Resume) -> Result<Found, Error> {
     if resume == Resume::Never {
         return Err(LogError::Exists(folder.to_owned()).into());
     }
-    let json = |name: &str| -> Option<Value> {
-        serde_json::from_slice(&fs::read(folder.join(name)).ok()?).ok()
-    };
-    let theirs = json("config.json").map(|config| state_config(&config));
+    let theirs = json(folder, "config.json")?.map(|config| state_config(&config));
     if theirs != Some(plan.state_config()) && !has_sets {
         return Err(LogError::Exists(folder.to_owned()).into());
     }
     if let Some(theirs) = theirs {
         checkpoint::same_config(&folder.display().to_string(), &theirs, &plan.state_config())?;
     }
-    let summary = json("summary.json").unwrap_or_default();
+    let summary = json(folder, "summary.json")?.unwrap_or_default();
     if summary["status"] != Status::Completed.name() {
         return Ok(Found::Part);
     }
@@ -118,6 +116,17 @@ fn look(plan: &Plan, folder: &Path, resume: Resume) -> Result<Found, Error> {
         std::cmp::Ordering::Greater => Err(Error::Further { done, asked: plan.iterations }),
         std::cmp::Ordering::Less if has_sets => Ok(Found::Part),
         std::cmp::Ordering::Less => Err(Error::NoCheckpoint { folder: folder.to_owned() }),
+    }
+}
+
+/// A file of the folder; `None` if there is none, or if it is not JSON.
+fn json(folder: &Path, name: &str) -> Result<Option<Value>, OutputError> {
+    let path = folder.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // A run that is complete must not be taken for one that is not.
+        Err(source) => Err(OutputError::Read { path, source }),
     }
 }
 

@@ -37,12 +37,21 @@ pub fn algorithm<F: Scalar>(
     problem: &dyn Problem<F>,
     hosted: Range<usize>,
 ) -> Result<Box<dyn Algorithm<F>>, Error> {
-    let facts = problems::registry().facts(&plan.problem);
     // A plan's check hosts no worker, and may be made on a machine smaller than the run's.
     let start = match hosted.is_empty() {
         true => Vars::zeros(Dims { upper: 0, lower: 0 }),
         false => problem.start(),
     };
+    algorithm_at(plan, start, hosted)
+}
+
+/// The plan's algorithm at a start, for these workers.
+pub fn algorithm_at<F: Scalar>(
+    plan: &Plan,
+    start: Vars<F>,
+    hosted: Range<usize>,
+) -> Result<Box<dyn Algorithm<F>>, Error> {
+    let facts = problems::registry().facts(&plan.problem);
     let graphs = plan.graph.as_ref().map(|graph| &graph.graphs);
     let context = AlgorithmContext { start, hosted, problem: facts, graphs };
     let built = algorithms::registry().build(&plan.algorithm, context);

@@ -9,7 +9,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// A tick that took longer: this process was suspended, or its machine was. That is no waiting.
 const SUSPENDED: Duration = Duration::from_secs(5);
 /// The lower a rank, the sooner it speaks: the first one ends the job, so that there is one message.
-const STAGGER: u64 = 2;
+const STAGGER: u64 = 6;
 /// No rank waits longer for lower ones than this many times the stagger.
 const STAGGERED: usize = 15;
 

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Exit code of a run that stopped before its end, and goes on from there when it is started again.
 const STOPPED: i32 = 75;
 /// Pause between two reminders of children that are to stop: a launcher may lose a signal.
-const REMINDER: Duration = Duration::from_secs(10);
+const REMINDER: Duration = Duration::from_secs(1);
 
 /// A member that runs.
 struct Running<'a> {

@@ -1,11 +1,11 @@
 //! Bad configs, data and output folders: the right exit code, one message that names the culprit,
 //! and nothing written.
 
-mod json;
 mod keys;
 mod partitions;
 #[path = "../process/mod.rs"]
 mod process;
+mod refusal;
 mod svmlight;
 
 use std::fs;
@@ -14,42 +14,9 @@ use std::path::Path;
 
 use flate2::{Compression, write::GzEncoder};
 use keys::{ON_GRAPH, ON_IMAGES, ON_QUADRATIC, ON_RESIDUALS, ON_TRAVEL};
-use process::{files, finish, mnist_small, mpirun, quadratic, sobaya, text, write};
+use process::{files, finish, mnist_small, quadratic, sobaya, text, write};
+use refusal::{ALONE, changed, refused};
 use serde_json::{Value, json};
-
-/// Stands for a run without launcher where a number of ranks is asked for.
-const ALONE: usize = 0;
-
-/// `command` ends with this code and one message with these words, on each of these numbers of
-/// ranks, and leaves `folder` as it is.
-fn refused(folder: &Path, arguments: &[&str], ranks: &[usize], code: i32, words: &[&str]) {
-    let before = files(folder);
-    for &ranks in ranks {
-        let mut command = sobaya(arguments);
-        command.current_dir(folder);
-        let command = if ranks == ALONE { command } else { mpirun(ranks, &command) };
-        let finished = finish(command);
-        let what = format!("{arguments:?} on {ranks} ranks, {words:?}: {}", finished.err);
-        assert_eq!(finished.code, code, "{what}");
-        let [message] = finished.messages()[..] else { panic!("{what}") };
-        assert!(words.iter().all(|word| message.contains(word)), "{what}");
-        assert!(ranks != ALONE || finished.err.lines().count() == 1, "{what}");
-        assert!(before == files(folder), "{what}\nthe folder has changed");
-    }
-}
-
-/// A config with the value of a dotted key changed, or removed if `value` is empty.
-fn changed(config: &Value, key: &str, value: &str) -> Value {
-    let mut config = config.clone();
-    let (parent, last) = key.rsplit_once('.').unwrap_or(("", key));
-    let path = parent.split('.').filter(|part| !part.is_empty());
-    let object = path.fold(&mut config, |at, part| &mut at[part]);
-    match value {
-        "" => drop(object.as_object_mut().expect("an object").remove(last)),
-        _ => object[last] = serde_json::from_str(value).expect("JSON"),
-    }
-    config
-}
 
 #[test]
 fn bad_keys_are_named() {
@@ -156,7 +123,14 @@ fn output_folders_that_cannot_be_used_are_left_alone() {
     let used = folder.path().join("used");
     let run = ["run", text(&path), "--out", text(&used)];
     finish(sobaya(&run)).well();
-    refused(folder.path(), &run, &[ALONE, 3], 5, &[text(&used), "already holds a run"]);
+    // The same run is complete: nothing is done.
+    let before = files(&used);
+    let again = finish(sobaya(&run)).well();
+    assert!(again.err.contains("is complete already") && files(&used) == before, "{}", again.err);
+    let other = [&run[..], &["--resume", "never"]].concat();
+    refused(folder.path(), &other, &[ALONE, 3], 5, &[text(&used), "already holds a run"]);
+    let other = [&run[..], &["--set", "seed=5"]].concat();
+    refused(folder.path(), &other, &[ALONE, 3], 6, &[text(&used), "`seed`", "0 there", "5 now"]);
 
     // Each file of a run marks the folder as taken.
     for file in ["config.json", "log.h5", "log.journal"] {

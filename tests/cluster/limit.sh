@@ -22,7 +22,7 @@ group_limit() {
 config_for() { # NAME SECONDS
     config trial 4000
     slurm srun -N1 -n2 --mpi=pmix "$program" run trial.json --out trial > trial.said 2>&1
-    config "$1" "$(awk -v wanted="$2" -v took="$(summary trial seconds)" 'BEGIN { printf "%d", 4000 * wanted / took }')"
+    config "$1" "$(awk -v wanted="$2" -v took="$(summary trial wall_seconds)" 'BEGIN { printf "%d", 4000 * wanted / took }')"
 }
 
 limited_job() { # LAUNCHER

@@ -76,7 +76,7 @@ class Quadratic:
 
 
 class PolicyEvaluation:
-    """g = 1/2 sum_s E (y_s - r(s, s') - discount phi_s' x)^2, f = 1/2 mean_s (phi_s x - y_s)^2."""
+    """g = 1/2 sum_s E (y_s - r(s, s') - discount phi_s'x)^2, f = 1/2 mean_s (phi_s x - y_s)^2."""
 
     def __init__(self, parameters: dict, definition: dict, batch: bool) -> None:
         states, features = parameters["states"], parameters["features"]
@@ -334,6 +334,10 @@ def of_all(
         "validation_loss": mean(lambda worker: worker.upper(x, y)),
         "weight_auc": np.nan,
         "solution_loss_auc": np.nan,
+        # With a server there is one iterate.
+        "consensus_error_x": np.nan,
+        "consensus_error_y": np.nan,
+        "consensus_error_z": np.nan,
     }
     if isinstance(workers[0], HyperCleaning):
         clean = np.hstack([w["definition"]["lower"]["labels"] for w in case["workers"]])

@@ -218,7 +218,7 @@ fn a_folder_that_vanishes_ends_the_run_and_is_not_made_again() {
             }
             assert_refused(&end_of(running), &output);
             let left: Vec<PathBuf> = files(folder.path()).into_keys().collect();
-            assert_eq!(left, [path.clone()], "nothing is made again");
+            assert_eq!(left, std::slice::from_ref(&path), "nothing is made again");
         }
     }
     report(

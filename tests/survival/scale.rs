@@ -59,7 +59,10 @@ fn many_ranks_are_one() {
 
 #[test]
 fn memory_stays_where_it_is_for_a_long_time() {
-    let iterations = trials(10_000, 100_000) as u64;
+    let iterations = trials(0, 100_000) as u64;
+    if iterations == 0 {
+        return println!("skipped: tests/memory_growth.rs has the short form");
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = config(8, iterations);
     config["log"] = json!({ "every": 1000 });

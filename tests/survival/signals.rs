@@ -42,18 +42,22 @@ fn signal(running: &Running, signal: i32, target: Target) {
 
 /// Runs that spend their time in one place.
 fn phases() -> [(&'static str, Value); 3] {
-    let with = |key: &str, value: Value| {
-        let mut config = config(2000);
+    let with = |iterations: u64, key: &str, value: Value| {
+        let mut config = config(iterations);
         config[key] = value;
         config
     };
     [
         (
             "compute",
-            with("problem", json!({ "kind": "quadratic", "dim_upper": 200, "dim_lower": 300 })),
+            with(
+                1000,
+                "problem",
+                json!({ "kind": "quadratic", "dim_upper": 200, "dim_lower": 300 }),
+            ),
         ),
-        ("evaluate", with("evaluate", json!({ "every": 1, "hypergradient": true }))),
-        ("save", with("checkpoint", json!({ "every_iterations": 1, "cost": 1.0 }))),
+        ("evaluate", with(800, "evaluate", json!({ "every": 1, "hypergradient": true }))),
+        ("save", with(300, "checkpoint", json!({ "every_iterations": 1, "cost": 1.0 }))),
     ]
 }
 

@@ -6,8 +6,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::process::{Finished, behind, finish, text};
+use crate::process::{Finished, LIMIT, behind, start, text};
 
 /// Calls that change a file system, and those that open files; what a machine does not have is left out.
 const CALLS: &str = "trace=?open,?openat,?creat,?mkdir,?mkdirat,write,pwrite64,writev,?pwritev,fsync,fdatasync,\
@@ -42,8 +43,12 @@ pub fn refusal() -> Option<String> {
 }
 
 /// Runs a program; the calls that name the folder or anything in it, in the order in which they ended.
-/// `inject` is strace's: what is to go wrong.
-pub fn trace(program: &Command, folder: &Path, inject: Option<&str>) -> (Finished, Vec<Call>) {
+/// `inject` is strace's: what is to go wrong. A program that does not end is killed.
+pub fn trace(
+    program: &Command,
+    folder: &Path,
+    inject: Option<&str>,
+) -> (Option<Finished>, Vec<Call>) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut strace = Command::new("strace");
     // All strings in full and in hexadecimal, with the paths of descriptors.
@@ -51,8 +56,19 @@ pub fn trace(program: &Command, folder: &Path, inject: Option<&str>) -> (Finishe
     if let Some(inject) = inject {
         strace.args(["-e", &format!("inject={inject}")]);
     }
-    let end = finish(behind(strace, program));
-    let calls = parse(&fs::read_to_string(file.path()).expect("a trace"));
+    let (mut running, started) = (start(behind(strace, program)), Instant::now());
+    while running.is_running() && started.elapsed() < LIMIT / 2 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let end = if running.is_running() {
+        drop(running);
+        None
+    } else {
+        Some(running.finish())
+    };
+    let trace = fs::read_to_string(file.path()).expect("a trace");
+    // The last line may be half a line.
+    let calls = parse(trace.rsplit_once('\n').map_or("", |(lines, _)| lines));
     (end, calls.into_iter().filter(|call| call.touches(folder)).collect())
 }
 
@@ -93,7 +109,7 @@ impl Call {
         let arguments = arguments.trim_end().strip_suffix(')')?;
         let ordinal = made.entry((thread, name.to_owned())).or_default();
         *ordinal += 1;
-        let number = result.split(|c| c == ' ' || c == '<').next();
+        let number = result.split([' ', '<']).next();
         Some(Self {
             name: name.to_owned(),
             ordinal: *ordinal,

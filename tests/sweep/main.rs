@@ -109,7 +109,10 @@ fn collected(case: &Case) -> (Vec<Vec<String>>, BTreeMap<String, Vec<u64>>) {
     case.run(&["collect"]).well();
     let csv = fs::read_to_string(case.out().join("summary.csv")).expect("a table");
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    let timing = |title: &str| title.contains("seconds") || title == "peak_rss_bytes";
+    // Times, and what tells of the parts of a run.
+    let timing = |title: &str| {
+        ["seconds", "peak_rss_bytes", "checkpoints"].iter().any(|words| title.contains(words))
+    };
     let kept: Vec<usize> = (0..rows[0].len()).filter(|&at| !timing(rows[0][at])).collect();
     let rows = rows.iter().map(|row| kept.iter().map(|&at| row[at].to_owned()).collect());
 
@@ -117,7 +120,7 @@ fn collected(case: &Case) -> (Vec<Vec<String>>, BTreeMap<String, Vec<u64>>) {
     let mut numbers = BTreeMap::new();
     for group in file.groups().expect("groups") {
         for dataset in group.datasets().expect("datasets") {
-            if !dataset.name().contains("time") {
+            if !["time", "wire_bytes", "/part"].iter().any(|words| dataset.name().contains(words)) {
                 let values: Vec<f64> = dataset.read_raw().expect("numbers");
                 numbers.insert(dataset.name(), values.into_iter().map(f64::to_bits).collect());
             }
@@ -240,7 +243,8 @@ fn a_job_array_runs_what_is_unfinished() {
     sweep["grid"]["seed"] = (0..1004).collect();
     fs::write(&case.file, sweep.to_string()).expect("a writable folder");
     let count = "#!/bin/bash\ngrep -c '^    [0-9a-f]\\{12\\}$' \"$1\"\n\
-                 grep -o 'array=.*\\|[-]-redo' \"$1\"; basename \"$1\"\n";
+                 sed -n 's/^#SBATCH --array/array/p' \"$1\"\n\
+                 grep -o '[-]-redo' \"$1\"; basename \"$1\"\n";
     fs::write(&sbatch, count).expect("our own file");
     let submitted = finish({
         let mut command = case.command(&["--slurm", "--redo"]);

@@ -24,11 +24,14 @@ fn signal(running: &Running, signal: libc::c_int) {
     unsafe { libc::kill(running.id() as libc::pid_t, signal) };
 }
 
-/// Waits until a run has written rows.
-fn await_rows(case: &Case, hash: &str) {
-    let journal = case.out().join(hash).join("log.journal");
-    let grown = || fs::metadata(&journal).is_ok_and(|journal| journal.len() > 1000);
-    until("rows of a run", LIMIT, grown);
+/// Waits until a run has written rows, the first time, or until it goes on.
+fn await_run(case: &Case, hash: &str, goes_on: bool) {
+    let folder = case.out().join(hash);
+    let has_rows =
+        || fs::metadata(folder.join("log.journal")).is_ok_and(|journal| journal.len() > 1000);
+    let has_resumed =
+        || fs::read_to_string(folder.join("stderr")).is_ok_and(|said| said.contains("resumed at"));
+    until("a run", LIMIT, || if goes_on { has_resumed() } else { has_rows() });
 }
 
 #[test]
@@ -37,9 +40,9 @@ fn a_signal_stops_every_member_with_a_checkpoint_from_which_it_goes_on() {
     whole.run(&["--local", "2"]).well();
     let broken = Case::new(&long());
     let hashes: Vec<String> = broken.plan().into_iter().map(|member| member.hash).collect();
-    for sent in [libc::SIGUSR1, libc::SIGTERM] {
+    for (sent, goes_on) in [(libc::SIGUSR1, false), (libc::SIGTERM, true)] {
         let mut running = start(broken.command(&["--local", "2"]));
-        hashes.iter().for_each(|hash| await_rows(&broken, hash));
+        hashes.iter().for_each(|hash| await_run(&broken, hash, goes_on));
         let ids = descendants(running.id());
         signal(&running, sent);
         is_gone(&mut running, &ids, Instant::now());
@@ -54,9 +57,9 @@ fn a_signal_stops_every_member_with_a_checkpoint_from_which_it_goes_on() {
         assert!(status.contains(&iterations), "{iterations}: {status}");
     }
     // A task of a job array stops its member, too, and says so by its exit code.
+    fs::remove_file(broken.out().join(&hashes[0]).join("stderr")).expect("a file");
     let member = start(broken.command(&["run", "--member", &hashes[0]]));
-    await_rows(&broken, &hashes[0]);
-    std::thread::sleep(Duration::from_millis(300));
+    await_run(&broken, &hashes[0], true);
     signal(&member, libc::SIGUSR1);
     let stopped = member.finish();
     assert_eq!(stopped.code, 75, "{}", stopped.err);
@@ -72,7 +75,7 @@ fn a_signal_stops_every_member_with_a_checkpoint_from_which_it_goes_on() {
 #[test]
 fn a_second_ctrl_c_kills_what_does_not_stop() {
     let mut sweep = example();
-    sweep["launcher"] = json!(["bash", "-c", "trap '' USR1; touch \"$4\"/runs; sleep 1000", "x"]);
+    sweep["launcher"] = json!(["bash", "-c", "trap '' USR1; touch \"$5\"/runs; sleep 1000", "x"]);
     let case = Case::new(&sweep);
     let mut running = start(case.command(&[]));
     let started = case.out().join(&case.plan()[0].hash).join("runs");

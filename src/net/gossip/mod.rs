@@ -63,6 +63,18 @@ impl<F: Scalar> Neighbours<F> {
         })
     }
 
+    /// Bytes that a checkpoint has of an agent's copies and counters, at most.
+    pub fn state_bytes(&self, dims: Dims) -> u64 {
+        let word = size_of::<u64>() as u64;
+        let copies = |(mixed, dim): (&Mixed<F>, usize)| match mixed.coding {
+            Some(_) => word + (mixed.graph.degree() as u64 + 1) * (dim * F::BYTES) as u64,
+            None => 0,
+        };
+        let of_channel: u64 = self.variables.iter().zip(dims.blocks()).map(copies).sum();
+        let links: usize = self.variables.iter().map(|mixed| mixed.graph.degree()).sum();
+        CHANNELS as u64 * of_channel + word * links as u64
+    }
+
     /// Bytes that an agent takes, at most: iterates, directions, averages and what the strategies keep; its
     /// packets and those of its neighbours, once as they travel and once in a message; for a compressed
     /// variable a copy of each neighbour and of itself.

@@ -158,6 +158,7 @@ impl ProblemKind for HyperCleaning {
             first: hosted.start,
             corrupted: shifts.iter().map(|&shift| shift != 0).collect(),
             sample_bytes: loaded.bytes,
+            wide_bytes: loaded.wide,
             shards,
             places,
             features,
@@ -176,6 +177,8 @@ struct Rank<F> {
     first: usize,
     shards: Vec<Shard<F>>,
     sample_bytes: Vec<usize>,
+    /// The same of both levels in double precision.
+    wide_bytes: Vec<usize>,
     /// By entry of x.
     corrupted: Vec<bool>,
     /// Samples of the two mini-batches.
@@ -375,5 +378,11 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let [lower, upper] = self.batch;
         let rows = (lower + upper) * (2 * self.classes + self.features);
         samples + rows * F::BYTES + self.corrupted.len()
+    }
+    fn full_footprint(&self, workers: Range<usize>) -> usize {
+        let samples = |worker: usize| self.places.of(worker).len();
+        // Scores of the lower level as they were last computed, and what is computed of them.
+        let scores: usize = workers.clone().map(|worker| 2 * samples(worker) * self.classes).sum();
+        self.wide_bytes[workers].iter().sum::<usize>() + scores * f64::BYTES
     }
 }

@@ -153,7 +153,8 @@ pub fn synthetic<F: Scalar>(
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let sizes = vec![[lower, upper, 0]];
     let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
-    let loaded = Loaded { shards: vec![shard], sizes, bytes, features, dense: true, classes };
+    let wide = vec![(lower + upper) * features * f64::BYTES];
+    let loaded = Loaded { shards: vec![shard], sizes, bytes, wide, features, dense: true, classes };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 
@@ -371,5 +372,13 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         let batch = rows * (features + 2 * layers + 2 * self.head.classes) + heads;
         let chunk = CHUNK * (2 * layers + self.head.classes);
         samples + (batch + chunk) * F::BYTES
+    }
+    fn full_footprint(&self, workers: Range<usize>) -> usize {
+        let layers: usize = self.backbone.widths[1..].iter().sum();
+        let numbers = |worker: usize| {
+            let [lower, upper, _] = self.sizes[worker];
+            (lower + upper) * self.head.width + CHUNK * 2 * layers
+        };
+        workers.map(numbers).sum::<usize>() * f64::BYTES
     }
 }

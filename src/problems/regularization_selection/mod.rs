@@ -167,7 +167,8 @@ pub fn synthetic<F: Scalar>(
     let shard = Shard { lower: split(lower), upper: split(upper), test: split(0) };
     let bytes = vec![(lower + upper) * (features * F::BYTES + size_of::<Label>())];
     let (shards, sizes) = (vec![shard], vec![[lower, upper, 0]]);
-    let loaded = Loaded { shards, sizes, bytes, features, dense: true, classes: 2 };
+    let wide = vec![(lower + upper) * features * f64::BYTES];
+    let loaded = Loaded { shards, sizes, bytes, wide, features, dense: true, classes: 2 };
     Ok(Box::new(kind.rank(loaded, 0, 0)?))
 }
 

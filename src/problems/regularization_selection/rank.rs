@@ -36,6 +36,8 @@ pub struct Rank<F> {
     sizes: Vec<[usize; 3]>,
     /// Bytes of every worker's samples.
     sample_bytes: Vec<usize>,
+    /// The same of both levels in double precision.
+    wide_bytes: Vec<usize>,
     dense: bool,
     room: Room<F>,
     /// exp(x) [p].
@@ -54,7 +56,7 @@ impl<F: Scalar> Rank<F> {
         first: usize,
         seed: u64,
     ) -> Self {
-        let Loaded { shards, sizes, bytes, dense, .. } = loaded;
+        let Loaded { shards, sizes, bytes, wide, dense, .. } = loaded;
         // A plan's check hosts no worker, and may be made on a machine smaller than the run's.
         let here = |len: usize| if shards.is_empty() { 0 } else { len };
         let levels = [batches.lower, batches.upper].map(|batch| here(batch.get()));
@@ -79,6 +81,7 @@ impl<F: Scalar> Rank<F> {
             first,
             sizes,
             sample_bytes: bytes,
+            wide_bytes: wide,
             dense,
             room,
             weights: vec![F::zero(); here(dims.upper)],
@@ -241,5 +244,12 @@ impl<F: Scalar> Problem<F> for Rank<F> {
         }
         let samples: usize = self.sample_bytes[workers].iter().sum();
         samples + entries * F::BYTES
+    }
+    fn full_footprint(&self, workers: Range<usize>) -> usize {
+        let scores = |worker: usize| {
+            let [lower, upper, _] = self.sizes[worker];
+            (lower + upper) * self.model.columns + self.dims.upper
+        };
+        workers.map(|worker| self.wide_bytes[worker] + scores(worker) * f64::BYTES).sum()
     }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::changed;
-use super::super::process::{mnist_small, quadratic};
-use super::Case;
+use crate::Case;
+use crate::process::{mnist_small, quadratic};
+use crate::refusal::changed;
 
 /// Files that are no JSON, or not in the encoding of JSON.
 pub fn no_json() -> Vec<Case> {

@@ -1,6 +1,12 @@
 //! Hostile configs and sweep files: each is refused with exit 2 and one line, soon and in little memory.
+//!
+//! They stand alone: the system counts to a process what the one that started it held.
 
 mod cases;
+#[path = "../process/mod.rs"]
+mod process;
+#[path = "../bad_input/refusal.rs"]
+mod refusal;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,8 +16,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::process::{LIMIT, files, quadratic, sobaya, text, until};
-use super::refused;
+use process::{LIMIT, files, quadratic, sobaya, text, until};
+use refusal::refused;
 
 /// What each refusal may take. Machines that do other things at the same time are given ten times as
 /// long: the test prints the longest.
@@ -41,6 +47,8 @@ fn measured(mut command: Command) -> (i32, String, f64, u64) {
     let handle = err.reopen().expect("a second handle");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(handle);
     let start = Instant::now();
+    // It is waited for below, by the call that also tells of its memory.
+    #[allow(clippy::zombie_processes)]
     let child = command.spawn().expect("the program is there");
     let id = child.id() as libc::pid_t;
     let mut status = 0;
