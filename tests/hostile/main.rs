@@ -41,6 +41,7 @@ struct Worst {
 ///
 /// The system counts to a process what its parent held when it was started, so that the last number is
 /// not too small, and too large only if this test itself holds more than it allows.
+#[allow(clippy::zombie_processes)] // `wait4` waits for it.
 fn measured(mut command: Command) -> (i32, String, f64, u64) {
     let err = tempfile::NamedTempFile::new().expect("a temporary file");
     let handle = err.reopen().expect("a second handle");
