@@ -47,8 +47,6 @@ fn measured(mut command: Command) -> (i32, String, f64, u64) {
     let handle = err.reopen().expect("a second handle");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(handle);
     let start = Instant::now();
-    // It is waited for below, by the call that also tells of its memory.
-    #[allow(clippy::zombie_processes)]
     let child = command.spawn().expect("the program is there");
     let id = child.id() as libc::pid_t;
     let mut status = 0;
