@@ -39,6 +39,8 @@ _OPTIONAL_EVALUATIONS = (
     "auxiliary_distance",
     "validation_loss",
     "consensus_error_x",
+    "consensus_error_y",
+    "consensus_error_z",
 )
 """Not in every log: only some problems have them, and older programs wrote none."""
 
@@ -86,6 +88,10 @@ class Run:
     """Shape (E,), f(x, y) over all upper-level samples; NaN where not evaluated."""
     consensus_error_x: Floats
     """Shape (E,), how far agents without a server are apart in x; NaN with a server."""
+    consensus_error_y: Floats
+    """Shape (E,), the same in y."""
+    consensus_error_z: Floats
+    """Shape (E,), the same in z."""
     download_bytes: Integers | None = None
     """Shape (R,), bytes, cumulative, all workers."""
     attributes: dict[str, str] = field(default_factory=dict)

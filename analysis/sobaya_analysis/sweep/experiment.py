@@ -18,7 +18,16 @@ STEPS = ("algorithm.alpha", "algorithm.beta", "algorithm.gamma")
 """Step sizes. Where a figure is not about them, each line has the best of those that were tried."""
 
 _ORDER = (KIND, "compressor.", "feedback.", "downlink.", "workers", "partition.", "problem.")
-OF_A_METHOD = ("algorithm.", "compressor.", "feedback.", "downlink.", "wire.")
+OF_A_METHOD = (
+    "algorithm.",
+    "compressor.",
+    "feedback.",
+    "downlink.",
+    "wire.",
+    "topology.",
+    "mixing.",
+    "gossip.",
+)
 """Settings in which a method may differ from the one it is compared with."""
 MOST_LINES = 6
 """Lines that one panel may hold when they are not one per algorithm."""

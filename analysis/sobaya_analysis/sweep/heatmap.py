@@ -63,9 +63,12 @@ def axis_pair(experiment: Experiment, choices: Choices) -> tuple[str, str] | Non
 
 
 def axis_values(cells: Sequence[Cell], axis: str) -> list[Any]:
-    """Values of an axis in order, with None first if a method lacks the key."""
+    """Values of an axis: None first if a method lacks the key, numbers, texts in the sweep's order.
+
+    Of texts, such as topologies, those who made the sweep know the order.
+    """
     found = {repr(cell.settings[axis]): cell.settings[axis] for cell in cells}
-    return sorted(found.values(), key=sort_key)
+    return sorted(found.values(), key=lambda value: sort_key(value)[:2])
 
 
 def maps(experiment: Experiment, rows: str, columns: str, measure: Measure) -> list[Map]:

@@ -49,6 +49,11 @@ AREAS = (
 )
 """How well corrupted samples are told from clean ones; runs are not judged by it."""
 
+CONSENSUS = tuple(
+    Measure(f"consensus_error_{name}", f"consensus error of {name}") for name in "xyz"
+)
+"""How far agents without a server are apart; runs are not judged by it."""
+
 
 @dataclass(frozen=True)
 class Band:

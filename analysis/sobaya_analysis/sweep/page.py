@@ -11,6 +11,7 @@ from ..configs import printable
 from ..markup import counted, document, figure, table
 from . import (
     against,
+    consensus,
     equal_bytes,
     heatmap,
     learning,
@@ -32,6 +33,7 @@ Maker = Callable[[Experiment, Measure | None, Choices], list[Part]]
 MAKERS: tuple[Maker, ...] = (
     traffic.parts,
     weights.parts,
+    consensus.parts,
     recovered.parts,
     tradeoff.parts,
     learning.parts,
