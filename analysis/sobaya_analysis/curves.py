@@ -99,7 +99,7 @@ def row_of(iteration: Integers, wanted: Integers) -> Integers:
 def series(
     run: Run, metric: Metric, axis: Axis, window: int = 1
 ) -> tuple[Integers, Floats, Floats]:
-    """Iteration, x and y of one run where y is finite and, on a logarithmic axis, x > 0.
+    """Iteration, x and y of one run where y is finite and, on logarithmic axes, x > 0 and y > 0.
 
     A noisy metric is smoothed over `window` rows, all others are returned as they are.
     """
@@ -118,6 +118,9 @@ def series(
     keep = known & np.isfinite(y) & np.isfinite(x)
     if axis.log:
         keep &= x > 0
+    if metric.log:
+        # As all agents agree at the start.
+        keep &= y > 0
     return iteration[keep], x[keep], y[keep]
 
 
