@@ -15,6 +15,7 @@ from matplotlib.ticker import AutoMinorLocator, FuncFormatter, LogLocator, MaxNL
 
 from .curves import AXES, METRICS, Axis, Curve, Metric, has_data, median_curve, series, thin
 from .group import Group, Section
+from .runs import Floats
 from .theme import MATPLOTLIB, Style, style_of
 
 _DPI = {"png": 160, "svg": 80}
@@ -138,8 +139,7 @@ def _draw_raw(axes: Axes, group: Group, metric: Metric, axis: Axis, style: Style
 def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
     """Label, scale and limits from medians and bands, not from raw noise. True if logarithmic."""
     axes.set_ylabel(metric.label)
-    values = np.concatenate([part for c in curves for part in (c.median, c.low, c.high)])
-    values = values[np.isfinite(values)]
+    values = values_within(metric, curves)
     if values.size == 0:
         return False
     low, high = float(values.min()), float(values.max())
@@ -155,6 +155,16 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
     axes.set_ylim(low - margin, high + margin)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS))
     return False
+
+
+def values_within(metric: Metric, curves: Iterable[Curve]) -> Floats:
+    """Medians and bands that the vertical limits hold, one after the other."""
+    shown = []
+    for curve in curves:
+        after = slice(1 if metric.learnt and len(curve) > 2 else 0, None)
+        shown += [part[after] for part in (curve.median, curve.low, curve.high)]
+    values = np.concatenate(shown)
+    return values[np.isfinite(values)]
 
 
 def _set_horizontal(

@@ -17,6 +17,7 @@ from sobaya_analysis.curves import (
     thin,
     window_for,
 )
+from sobaya_analysis.figures import values_within
 from sobaya_analysis.runs import load_run
 
 from .conftest import MakeLog, config_of
@@ -135,3 +136,12 @@ def test_thin() -> None:
     at = thin(100_000, 1500)
     assert len(at) <= 1500
     assert (at[0], at[-1]) == (0, 99_999)
+
+
+def test_limits_leave_out_the_accuracy_of_the_untrained_model(make_log: MakeLog) -> None:
+    accuracy = np.array([0.1, 0.7, 0.75, 0.8, 0.8, 0.8])
+    run = load_run(make_log("a", replace={"test_accuracy": accuracy}))
+    curves = [median_curve([run], ACCURACY, ITERATION)]
+    assert values_within(ACCURACY, curves).min() == 0.7
+    assert curves[0].median[0] == 0.1, "it is drawn as far as it fits"
+    assert values_within(NORM, [median_curve([run], NORM, ITERATION)]).max() == 1.0
