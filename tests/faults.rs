@@ -172,9 +172,11 @@ fn divergence_without_a_server_is_one_message_on_any_number_of_ranks() {
     config["evaluate"] = json!({ "every": 5000 });
     config["compressor"] = json!({ "kind": "identity" });
     config["mixing"] = json!({ "lazy": true });
-    for strategy in ["extra", "non-atc-gt", "ed"] {
-        config["algorithm"] = json!({ "kind": "sparkle", "order": "jacobi", "alpha": 1e3,
-            "beta": 0.01, "gamma": 0.01, "strategy": { "x": strategy, "y": strategy, "z": strategy } });
+    // Directions are larger than iterates, and overflow first.
+    config["precision"] = json!("f32");
+    for strategy in ["extra", "non-atc-gt"] {
+        config["algorithm"] = json!({ "kind": "sparkle", "order": "jacobi", "alpha": 0.01,
+            "beta": 0.01, "gamma": 0.3, "strategy": { "x": strategy, "y": strategy, "z": strategy } });
         diverges_at_one_place(folder.path(), &config, "the direction of");
     }
 }
