@@ -49,7 +49,7 @@ failed=0
 
 # The library's own tests are of the lock, the journal and the checkpoint's manifest, among others.
 SOBAYA_TRIALS=full cargo test --release --locked --no-fail-fast --lib \
-    --test survival --test resume --test state --test faults --test log_tools --test memory_growth \
+    --test survival --test resume --test same_bits --test state --test faults --test log_tools --test memory_growth \
     -- --nocapture --test-threads=1 < /dev/null 2>&1 | tee -- "$output" || failed=1
 if [[ -n $cluster && -f $cluster ]]; then
     say "jobs on a private Slurm"

@@ -57,7 +57,7 @@ pub fn trace(
         strace.args(["-e", &format!("inject={inject}")]);
     }
     let (mut running, started) = (start(behind(strace, program)), Instant::now());
-    while running.is_running() && started.elapsed() < LIMIT / 2 {
+    while running.is_running() && started.elapsed() < LIMIT / 5 {
         std::thread::sleep(Duration::from_millis(2));
     }
     let end = if running.is_running() {
