@@ -2,12 +2,13 @@
 
 mod process;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use process::{LIMIT, Running, attribute, descendants, finish, is_alive, log, mpirun, quadratic};
 use process::{relaunch, role, sobaya, start, summary, text, until, write};
-use serde_json::json;
+use serde_json::{Value, json};
 use sobaya::comm::mpi::{Exit, session};
 use sobaya::comm::{Comm, Messages};
 
@@ -158,31 +159,55 @@ fn divergence_is_one_message_on_any_number_of_ranks() {
         config["compressor"] = identity.clone();
         config["downlink"] = downlink;
         config["wire"] = json!({ "collective": collective });
-        let path = write(folder.path(), &config);
-        let mut places = vec![];
-        for ranks in [1, 4] {
-            let output = folder.path().join(format!("{every} {ranks}"));
-            let program = sobaya(&["run", text(&path), "--out", text(&output)]);
-            let finished = finish(mpirun(ranks, &program));
-            assert_eq!(finished.code, 4, "{}", finished.err);
-            let [message] = finished.messages()[..] else { panic!("{}", finished.err) };
-            assert!(message.contains(words) && message.contains("step sizes"), "{message}");
-            let place = message.split(": ").nth(1).expect("a place");
-            assert!(place.contains("rank ") && place.contains("iteration "), "{message}");
-            // Which rank hosts the worker depends on their number; the rest does not.
-            places.push(place.split_once(", ").expect("rank, place").1.to_owned());
-
-            let log = log(&output);
-            assert_eq!(attribute(&log, "status"), "failed");
-            assert!(message.ends_with(&attribute(&log, "stop_reason")), "{message}");
-            let summary = summary(&output);
-            assert_eq!(summary["status"], json!("failed"));
-            let rows = log.dataset("iteration").expect("rows").size() as u64;
-            assert_eq!(Some(rows - 1), summary["iterations"].as_u64());
-        }
-        assert_eq!(places[0], places[1]);
-        println!("diverges at {}", places[0]);
+        diverges_at_one_place(folder.path(), &config, words);
     }
+}
+
+/// Found by an agent while its messages are under way.
+#[test]
+fn divergence_without_a_server_is_one_message_on_any_number_of_ranks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = quadratic();
+    config["iterations"] = json!(5000);
+    config["evaluate"] = json!({ "every": 5000 });
+    config["compressor"] = json!({ "kind": "identity" });
+    config["mixing"] = json!({ "lazy": true });
+    // Directions are larger than iterates, and overflow first.
+    config["precision"] = json!("f32");
+    for strategy in ["extra", "non-atc-gt"] {
+        config["algorithm"] = json!({ "kind": "sparkle", "order": "jacobi", "alpha": 0.01,
+            "beta": 0.01, "gamma": 0.3, "strategy": { "x": strategy, "y": strategy, "z": strategy } });
+        diverges_at_one_place(folder.path(), &config, "the direction of");
+    }
+}
+
+/// On 1 rank and on 4: exit code 4, one message with these words, and a log that has it, too.
+fn diverges_at_one_place(folder: &Path, config: &Value, words: &str) {
+    let path = write(folder, config);
+    let mut places = vec![];
+    for ranks in [1, 4] {
+        let top = tempfile::tempdir_in(folder).expect("a folder");
+        let output = top.path().join("out");
+        let program = sobaya(&["run", text(&path), "--out", text(&output)]);
+        let finished = finish(mpirun(ranks, &program));
+        assert_eq!(finished.code, 4, "{}", finished.err);
+        let [message] = finished.messages()[..] else { panic!("{}", finished.err) };
+        assert!(message.contains(words) && message.contains("step sizes"), "{message}");
+        let place = message.split(": ").nth(1).expect("a place");
+        assert!(place.contains("rank ") && place.contains("iteration "), "{message}");
+        // Which rank hosts the worker depends on their number; the rest does not.
+        places.push(place.split_once(", ").expect("rank, place").1.to_owned());
+
+        let log = log(&output);
+        assert_eq!(attribute(&log, "status"), "failed");
+        assert!(message.ends_with(&attribute(&log, "stop_reason")), "{message}");
+        let summary = summary(&output);
+        assert_eq!(summary["status"], json!("failed"));
+        let rows = log.dataset("iteration").expect("rows").size() as u64;
+        assert_eq!(Some(rows - 1), summary["iterations"].as_u64());
+    }
+    assert_eq!(places[0], places[1]);
+    println!("diverges at {}", places[0]);
 }
 
 /// Steps are tiny: only the evaluations fail.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use common::{SEED, assert_all_kinds, bits, compressor, links, on_ranks, problem, run, setting};
 use sobaya::archive::{Archive, Holder};
-use sobaya::comm::{Comm, CommError, Cost, Messages, Placement};
+use sobaya::comm::{Comm, CommError, Cost, Messages, Peer, Placement, Work};
 use sobaya::compressors::{Bound, Compressor};
 use sobaya::evaluate::Evaluation;
 use sobaya::feedback::{self, Feedback, Sent};
@@ -60,12 +60,13 @@ impl Comm for Tap<'_> {
     }
     fn neighbours(
         &mut self,
-        to: &[usize],
+        to: &[Peer],
         outgoing: &Messages,
-        from: &[usize],
+        from: &[Peer],
         incoming: &mut Messages,
+        work: Option<Work<'_>>,
     ) -> Result<Cost, CommError> {
-        self.comm.neighbours(to, outgoing, from, incoming)
+        self.comm.neighbours(to, outgoing, from, incoming, work)
     }
 }
 

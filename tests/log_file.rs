@@ -213,6 +213,30 @@ fn bytes_of_an_iteration_of_rounds_are_in_its_row() {
     assert!(check.out.contains(&foretold), "{foretold}: {}", check.out);
 }
 
+/// Without a server each link of the graphs has its bytes, and they add up.
+#[test]
+fn links_have_bytes_and_graphs_a_spectral_gap() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = quadratic();
+    config["iterations"] = json!(30);
+    config["algorithm"] = json!({ "kind": "d-soba", "alpha": 0.01, "beta": 0.01, "gamma": 0.01 });
+    config["topology"] =
+        json!({ "x": { "kind": "star" }, "y": { "kind": "ring" }, "z": { "kind": "ring" } });
+    let output = run(folder.path(), &config, 3);
+    let (log, summary) = (log(&output), summary(&output));
+    let [from, to, bytes] = ["link_from", "link_to", "link_bytes"].map(|name| rows(&log, name));
+    // The star's spokes from 0 to 1 and to 7 are on the ring, too.
+    assert_eq!(rows(&log, "link"), (0..2 * (8 + 7 - 2)).collect::<Vec<_>>());
+    let links =
+        from.iter().zip(&to).zip(&bytes).map(|((from, to), bytes)| json!([from, to, bytes]));
+    assert_eq!(summary["link_bytes"], links.collect::<Value>());
+    assert_eq!(Some(&bytes.iter().sum()), rows(&log, "upload_bytes").last());
+    let gaps = log.attr("spectral_gap").and_then(|a| a.read_raw::<f64>()).expect("gaps");
+    let named = json!({ "x": gaps[0], "y": gaps[1], "z": gaps[2] });
+    assert_eq!(summary["spectral_gap"], named);
+    assert!(gaps[0] < gaps[1] && gaps[1] == gaps[2], "{gaps:?}");
+}
+
 #[test]
 fn evaluations_are_at_the_start_at_multiples_and_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");

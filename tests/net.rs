@@ -5,7 +5,7 @@ mod common;
 use serde_json::{Value, json};
 
 use common::{alone, distance, links, normal, on_ranks, setting};
-use sobaya::comm::{Comm, CommError, Cost, Messages};
+use sobaya::comm::{Comm, CommError, Cost, Messages, Peer, Work};
 use sobaya::compressors::{self, Coder, Site};
 use sobaya::net::{Collective, Downlink, Links, Net, NetError, PHASES, Round};
 use sobaya::problems::{Draw, Losses};
@@ -298,12 +298,13 @@ impl Comm for Counted<'_> {
     }
     fn neighbours(
         &mut self,
-        to: &[usize],
+        to: &[Peer],
         outgoing: &Messages,
-        from: &[usize],
+        from: &[Peer],
         incoming: &mut Messages,
+        work: Option<Work<'_>>,
     ) -> Result<Cost, CommError> {
-        self.comm.neighbours(to, outgoing, from, incoming)
+        self.comm.neighbours(to, outgoing, from, incoming, work)
     }
 }
 

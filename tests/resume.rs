@@ -95,6 +95,9 @@ fn every_way_to_travel_survives_a_cut() {
                 "downlink": { "kind": "sum" }, "wire": { "collective": "segments" } }),
         json!({ "algorithm": { "kind": "f2sa", "alpha": 0.001, "beta": 0.01, "gamma": 0.001,
                 "lambda": 10.0, "lambda_step": 0.01, "inner_steps": 3 } }),
+        json!({ "algorithm": { "kind": "sparkle", "alpha": 0.002, "beta": 0.01, "gamma": 0.01,
+                "strategy": { "x": "ed", "y": "extra", "z": "non-atc-gt" } },
+                "mixing": { "lazy": true } }),
     ];
     for (case, changes) in cases.into_iter().enumerate() {
         let mut config = config();

@@ -44,12 +44,40 @@ impl<F: Scalar> Agents<F> {
         k: u64,
         wanted: Blocks,
         net: &mut Net<'_, F>,
-        mut oracle: impl FnMut(Draw, &Vars<F>, &mut Vars<F>) -> Result<Losses, WorkerError>,
+        oracle: impl FnMut(Draw, &Vars<F>, &mut Vars<F>) -> Result<Losses, WorkerError>,
     ) {
+        net.compute(Round::of(k, wanted), self.at_own_points(oracle));
+        self.weigh(wanted, net);
+    }
+
+    /// The same while what was put travels.
+    pub fn swap_and_directions(
+        &mut self,
+        k: u64,
+        wanted: Blocks,
+        net: &mut Net<'_, F>,
+        oracle: impl FnMut(Draw, &Vars<F>, &mut Vars<F>) -> Result<Losses, WorkerError> + Send,
+    ) -> Result<(), NetError> {
+        net.swap_and_compute(Round::of(k, wanted), self.at_own_points(oracle))?;
+        self.weigh(wanted, net);
+        Ok(())
+    }
+
+    /// The oracle at the point of the agent that draws.
+    fn at_own_points(
+        &mut self,
+        mut oracle: impl FnMut(Draw, &Vars<F>, &mut Vars<F>) -> Result<Losses, WorkerError>,
+    ) -> impl FnMut(Draw) -> Result<Losses, WorkerError> {
+        let Self { hosted, v, d, .. } = self;
+        move |draw| {
+            let place = draw.worker - hosted.start;
+            oracle(draw, &v[place], &mut d[place])
+        }
+    }
+
+    fn weigh(&mut self, wanted: Blocks, net: &Net<'_, F>) {
         for (place, agent) in self.places() {
-            let (v, d) = (&self.v[place], &mut self.d[place]);
-            net.compute(Round::of(k, wanted), agent, |draw| oracle(draw, v, d));
-            weigh(net.direction_scale(agent), wanted, d);
+            weigh(net.direction_scale(agent), wanted, &mut self.d[place]);
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::ConfigArguments;
 use crate::comm::Comm;
-use crate::comm::mpi::{Exit, MpiComm, WrongLauncher, launched_first, session};
+use crate::comm::launched_first;
+use crate::comm::mpi::{Exit, MpiComm, WrongLauncher, session};
 use crate::config::{ConfigError, KeyError, Plan};
 use crate::data::Folder;
 use crate::error::Error;

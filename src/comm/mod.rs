@@ -1,6 +1,7 @@
 //! Moves opaque bytes between ranks. Knows lengths and ranks; nothing of vectors.
 
 mod agree;
+mod launcher;
 pub mod mpi;
 pub mod threads;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use agree::{Failure, agree};
+pub use launcher::launched_first;
 
 /// Which rank hosts which worker: n workers in blocks on R <= n ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,18 @@ impl Placement {
         start(rank)..start(rank + 1)
     }
 }
+
+/// One end of a message between neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The other rank.
+    pub rank: usize,
+    /// Bytes of the message at most; both ends say the same.
+    pub longest: usize,
+}
+
+/// What a rank does meanwhile, once.
+pub type Work<'w> = &'w mut (dyn FnMut() + Send);
 
 /// What a collective cost the calling rank.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,7 +95,7 @@ impl Messages {
     }
 
     /// Room for messages of these lengths, to be written over.
-    fn resize(&mut self, lengths: &[usize]) {
+    fn resize(&mut self, lengths: impl IntoIterator<Item = usize>) {
         self.ends.clear();
         let mut end = 0;
         for length in lengths {
@@ -89,6 +103,17 @@ impl Messages {
             self.ends.push(end);
         }
         self.bytes.resize(end, 0);
+    }
+
+    /// Cuts each message to its length, which is no longer than it was.
+    fn shorten(&mut self, lengths: &[usize]) {
+        let (mut start, mut end) = (0, 0);
+        for (message_end, length) in self.ends.iter_mut().zip(lengths) {
+            self.bytes.copy_within(start..start + length, end);
+            start = std::mem::replace(message_end, end + length);
+            end = *message_end;
+        }
+        self.bytes.truncate(end);
     }
 
     /// The message of a rank.
@@ -147,15 +172,19 @@ pub trait Comm {
         incoming: &mut Messages,
     ) -> Result<Cost, CommError>;
 
-    /// Sends message i of `outgoing` to rank `to[i]`, and receives one of any length from each rank of
-    /// `from`, in that order. Ranks that nobody names do nothing; whoever is named names the sender, or
-    /// the receiver, in turn. No rank names itself.
+    /// Sends message i of `outgoing` to `to[i]`, and receives one from each of `from`, in that order.
+    /// Ranks that nobody names do nothing; whoever is named names the sender, or the receiver, in turn.
+    /// No rank names itself.
+    ///
+    /// While the messages are under way, `work` is done, maybe by another thread. Its time is not in the
+    /// cost.
     fn neighbours(
         &mut self,
-        to: &[usize],
+        to: &[Peer],
         outgoing: &Messages,
-        from: &[usize],
+        from: &[Peer],
         incoming: &mut Messages,
+        work: Option<Work<'_>>,
     ) -> Result<Cost, CommError>;
 
     /// Whether this is rank 0.

@@ -1,4 +1,4 @@
-//! Ranks as MPI processes. The only file with MPI verbs.
+//! Ranks as MPI processes. The only file with MPI verbs, but for its `neighbours.rs`.
 //!
 //! Facts that shape it (Open MPI 4.1, MPICH 4.0):
 //! - counts and displacements are C ints, so messages go in pieces of at most [`PIECE`] bytes;
@@ -8,16 +8,20 @@
 //!   message goes down the ranks in segments, each passed on while the next one arrives;
 //! - a panic or an early return on one rank leaves the others waiting: [`session`] ends the job.
 
+mod neighbours;
+
 use std::panic;
 use std::time::Instant;
 
+use mpi::Threading;
 use mpi::datatype::PartitionMut;
 use mpi::point_to_point::{Destination, Source};
 use mpi::topology::{Communicator, SimpleCommunicator};
-use mpi::traits::{Equivalence, Root};
+use mpi::traits::Root;
 use mpi::{Count, request};
 
-use super::{Comm, CommError, Cost, Messages};
+use super::launcher::launched_processes;
+use super::{Comm, CommError, Cost, Messages, Peer, Work};
 
 /// The most bytes in one MPI call.
 pub const PIECE: usize = 1 << 30;
@@ -61,7 +65,8 @@ pub struct WrongLauncher {
 /// The one way out of an MPI program: a panic on any thread, and a code for which `agreed` is false
 /// (the other ranks do not know of it), end the whole job at once through `MPI_Abort`.
 pub fn session(body: impl FnOnce(Result<MpiComm, WrongLauncher>) -> Exit) -> ! {
-    let Some(universe) = mpi::initialize() else {
+    // Another thread may compute meanwhile; this one alone speaks MPI.
+    let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
         eprintln!("sobaya: MPI is already initialised in this process");
         std::process::exit(PANIC);
     };
@@ -98,20 +103,6 @@ fn abort(code: i32) -> ! {
     // started MPI: whatever state MPI is in then, the process ends and nothing of it is used again.
     unsafe { mpi::ffi::MPI_Abort(mpi::ffi::RSMPI_COMM_WORLD, code) };
     std::process::exit(code)
-}
-
-/// Number of processes by the launcher's environment, or 1.
-fn launched_processes() -> usize {
-    first_number(&["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"]).unwrap_or(1)
-}
-
-/// Whether the launcher's environment calls this process the first one, or says nothing.
-pub fn launched_first() -> bool {
-    first_number(&["OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"]).unwrap_or(0) == 0
-}
-
-fn first_number(names: &[&str]) -> Option<usize> {
-    names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
 }
 
 /// Room for `length` bytes behind a pointer that is a real address even for 0.
@@ -189,26 +180,6 @@ impl MpiComm {
         }
     }
 
-    /// Appends the message that a rank sends in pieces.
-    fn receive(&self, rank: usize, incoming: &mut Messages) {
-        let process = self.world.process_at_rank(rank as i32);
-        incoming.push(|bytes| {
-            loop {
-                let (message, status) = process.matched_probe();
-                let length = status.count(u8::equivalent_datatype()) as usize;
-                let start = bytes.len();
-                bytes.resize(start + length, 0);
-                match length {
-                    0 => message.matched_receive_into(&mut [0u8; 1][..0]),
-                    _ => message.matched_receive_into(&mut bytes[start..]),
-                };
-                if length < self.piece {
-                    break;
-                }
-            }
-        });
-    }
-
     /// Root to rank 1 to rank 2 ..., a segment being passed on while the next one arrives.
     fn chain(&self, message: &mut [u8]) {
         let rank = self.rank();
@@ -280,7 +251,7 @@ impl Comm for MpiComm {
         incoming: &mut Messages,
     ) -> Result<Cost, CommError> {
         let start = Instant::now();
-        incoming.resize(lengths);
+        incoming.resize(lengths.iter().copied());
         let (rank, piece) = (self.rank(), self.piece);
         let pieces = |length: &usize| length.div_ceil(piece);
         let requests = lengths.iter().map(pieces).sum::<usize>()
@@ -312,37 +283,12 @@ impl Comm for MpiComm {
 
     fn neighbours(
         &mut self,
-        to: &[usize],
+        to: &[Peer],
         outgoing: &Messages,
-        from: &[usize],
+        from: &[Peer],
         incoming: &mut Messages,
+        work: Option<Work<'_>>,
     ) -> Result<Cost, CommError> {
-        let start = Instant::now();
-        incoming.clear();
-        // A piece that is not full is a message's last one: its length need not travel before.
-        let pieces = |message: &[u8]| message.len() / self.piece + 1;
-        let sends = outgoing.messages().map(pieces).sum();
-        let received = request::multiple_scope(sends, |scope, all| {
-            for (&rank, message) in to.iter().zip(outgoing.messages()) {
-                let process = self.world.process_at_rank(rank as i32);
-                for piece in 0..pieces(message) {
-                    let end = message.len().min((piece + 1) * self.piece);
-                    let part = &message[piece * self.piece..end];
-                    let part = if part.is_empty() { NOTHING } else { part };
-                    all.add(process.immediate_send(scope, part));
-                }
-            }
-            let mut wait = None;
-            for &rank in from {
-                self.receive(rank, incoming);
-                wait.get_or_insert_with(|| start.elapsed());
-            }
-            all.wait_all(&mut vec![]);
-            wait
-        });
-        // What comes after the first message is moving, not waiting.
-        let wait = received.unwrap_or_default();
-        let bytes = outgoing.bytes().len() as u64;
-        Ok(Cost { bytes, wait, transfer: start.elapsed() - wait })
+        Ok(self.with_neighbours(to, outgoing, from, incoming, work))
     }
 }

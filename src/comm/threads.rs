@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use super::{Comm, CommError, Cost, Messages};
+use super::{Comm, CommError, Cost, Messages, Peer, Work};
 
 /// One rank's ends of the links with every rank, itself included.
 pub struct ThreadComm {
@@ -99,21 +99,25 @@ impl Comm for ThreadComm {
 
     fn neighbours(
         &mut self,
-        to: &[usize],
+        to: &[Peer],
         outgoing: &Messages,
-        from: &[usize],
+        from: &[Peer],
         incoming: &mut Messages,
+        work: Option<Work<'_>>,
     ) -> Result<Cost, CommError> {
         let start = Instant::now();
-        for (&rank, message) in to.iter().zip(outgoing.messages()) {
-            self.send(rank, message)?;
+        for (peer, message) in to.iter().zip(outgoing.messages()) {
+            self.send(peer.rank, message)?;
         }
+        let transfer = start.elapsed();
+        work.into_iter().for_each(|work| work());
+        let start = Instant::now();
         incoming.clear();
-        for &rank in from {
+        for &Peer { rank, .. } in from {
             let message = self.receive(rank)?;
             incoming.push(|bytes| bytes.extend_from_slice(&message));
         }
         let bytes = outgoing.bytes().len() as u64;
-        Ok(Cost { bytes, wait: start.elapsed(), ..Cost::default() })
+        Ok(Cost { bytes, wait: start.elapsed(), transfer })
     }
 }

@@ -1,6 +1,8 @@
 //! The keys of methods without a server: `topology`, `mixing`, `weights`, `gossip`, and `compressor` as
 //! they use it.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -140,6 +142,11 @@ impl GraphPlan {
     /// Of the graphs of x, y and z.
     pub fn spectral_gaps(&self) -> [f64; 3] {
         self.graphs.each_ref().map(Graph::spectral_gap)
+    }
+
+    /// The directed links (sender, receiver) of these graphs, ascending.
+    pub fn links(&self) -> BTreeSet<(usize, usize)> {
+        self.graphs.iter().flat_map(Graph::links).collect()
     }
 
     /// Whether directions are multiplied by it.

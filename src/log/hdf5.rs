@@ -10,6 +10,9 @@
 //! time_compute time_compress time_communicate time_wait time_server   f4 (iteration, rank) [s]
 //! eval        i8 (eval, unlimited)
 //! eval_iteration i8, hypergradient_norm test_accuracy test_loss validation_loss f8   (eval)
+//! without a server:
+//! attribute   spectral_gap f8 [3]
+//! link        i4                                   link_from link_to i4, link_bytes i8   (link)
 //! ```
 //!
 //! A run that was resumed has several parts, maybe on different numbers of ranks: `rank` is as long as the
@@ -18,6 +21,7 @@
 //! Row k is the state after k iterations, row 0 the start; the losses are those of the last
 //! iteration's mini-batches. NaN: a problem has no such thing, or it was not asked for.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,9 +32,9 @@ use serde_json::Value;
 
 use super::journal::{Part, Record, Row};
 use super::{Status, scales};
-use crate::config::{Plan, sha256_hex};
+use crate::config::{GraphPlan, Plan, sha256_hex};
 use crate::evaluate::Evaluation;
-use crate::net::{PHASES, Phase};
+use crate::net::{LinkBytes, PHASES, Phase};
 
 /// Rows a chunk holds.
 pub const CHUNK: usize = 1024;
@@ -45,24 +49,33 @@ pub struct Header {
     config_sha256: String,
     seed: u64,
     workers: usize,
+    /// Of the graphs of x, y and z, where there is no server.
+    spectral_gaps: Option<[f64; 3]>,
 }
 
 impl Header {
     /// Header of a run of this plan.
     pub fn new(plan: &Plan) -> Self {
-        Self::with(&plan.resolved, plan.seed, plan.workers)
+        Self::with(&plan.resolved, plan.seed, plan.workers, plan.graph.as_ref())
     }
 
     /// Header of a run that had this config, with every default filled in, maybe under an older program;
     /// `None` if it is no config.
     pub fn of(config: &Value) -> Option<Self> {
         let workers = usize::try_from(config["workers"].as_u64()?).ok().filter(|&n| n > 0)?;
-        Some(Self::with(config, config["seed"].as_u64()?, workers))
+        // Who wrote the config may have known keys that this program does not.
+        let graph = Plan::new(config.clone()).ok().and_then(|plan| plan.graph);
+        Some(Self::with(config, config["seed"].as_u64()?, workers, graph.as_ref()))
     }
 
-    fn with(config: &Value, seed: u64, workers: usize) -> Self {
-        let config_sha256 = sha256_hex(config);
-        Self { config_json: config.to_string(), config_sha256, seed, workers }
+    fn with(config: &Value, seed: u64, workers: usize, graph: Option<&GraphPlan>) -> Self {
+        Self {
+            config_json: config.to_string(),
+            config_sha256: sha256_hex(config),
+            seed,
+            workers,
+            spectral_gaps: graph.map(GraphPlan::spectral_gaps),
+        }
     }
 }
 
@@ -91,8 +104,8 @@ pub fn image(
 }
 
 fn write_header(file: &File, header: &Header, parts: &[Part]) -> Result<()> {
-    text(file, "Conventions", "CF-1.11 sobaya-log-1.1")?;
-    file.new_attr_builder().with_data(&[1i32, 1]).create("schema_version")?;
+    text(file, "Conventions", "CF-1.11 sobaya-log-1.2")?;
+    file.new_attr_builder().with_data(&[1i32, 2]).create("schema_version")?;
     text(file, "config_json", &header.config_json)?;
     text(file, "config_sha256", &header.config_sha256)?;
     let provenances: Vec<&str> = parts.iter().map(|part| &*part.provenance).collect();
@@ -103,6 +116,9 @@ fn write_header(file: &File, header: &Header, parts: &[Part]) -> Result<()> {
     let program: Value = serde_json::from_str(last).unwrap_or_default();
     for name in ["program_version", "git_commit"] {
         text(file, name, program[name].as_str().unwrap_or("unknown"))?;
+    }
+    if let Some(gaps) = &header.spectral_gaps {
+        file.new_attr_builder().with_data(gaps).create("spectral_gap")?;
     }
     number(file, "seed", header.seed)?;
     number(file, "n_workers", header.workers as i32)
@@ -124,6 +140,8 @@ struct Columns {
     times: [Vec<f32>; PHASES],
     eval_iteration: Vec<i64>,
     evals: [Vec<f64>; Evaluation::METRICS.len()],
+    /// Bytes by sender and receiver.
+    links: BTreeMap<(usize, usize), u64>,
 }
 
 impl Columns {
@@ -152,13 +170,17 @@ impl Columns {
                 self.eval_iteration.push(iteration as i64);
                 self.evals.iter_mut().zip(e.values()).for_each(|(column, v)| column.push(v));
             }
+            Record::Links(links) => {
+                let each = |LinkBytes { from, to, bytes }| ((from, to), bytes);
+                self.links.extend(links.into_iter().map(each));
+            }
         }
     }
 
     fn write(self, file: &File, header: &Header) -> Result<()> {
+        write_links(file, &self.links)?;
         let row = ["iteration"];
         let by_rank = ["iteration", "rank"];
-        let count = |n: usize| (0..n as i32).collect::<Vec<_>>();
         scale(file, "iteration", &self.iteration, true, "iterations done")?;
         scale(file, "rank", &count(self.ranks), false, "MPI rank")?;
         scale(file, "worker", &count(header.workers), false, "logical worker")?;
@@ -198,6 +220,27 @@ impl Columns {
     }
 }
 
+/// Nothing where there is a server, or where no bytes are known yet.
+fn write_links(file: &File, links: &BTreeMap<(usize, usize), u64>) -> Result<()> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let link = ["link"];
+    let from = links.keys().map(|&(from, _)| from as i32).collect();
+    let to = links.keys().map(|&(_, to)| to as i32).collect();
+    let bytes: Vec<i64> = links.values().map(|&bytes| bytes as i64).collect();
+    scale(file, "link", &count(links.len()), false, "directed link of the graphs")?;
+    series(file, "link_from", from, &link, "1", "sender")?;
+    series(file, "link_to", to, &link, "1", "receiver")?;
+    let long = "packets on this link, up to the last checkpoint or the end";
+    series(file, "link_bytes", bytes, &link, "byte", long)
+}
+
+/// 0, 1, 2, ...
+fn count(n: usize) -> Vec<i32> {
+    (0..n as i32).collect()
+}
+
 /// Rows of these widths, each filled up to the largest width.
 fn widened<T: Copy>(column: Vec<T>, widths: &[usize], widest: usize, fill: T) -> Vec<T> {
     if column.len() == widths.len() * widest {
@@ -221,7 +264,7 @@ fn scale<T: H5Type>(file: &File, name: &str, v: &[T], unlimited: bool, long: &st
     scales::make_scale(&dataset, name)
 }
 
-/// A variable over named dimensions, the first of them unlimited.
+/// A variable over named dimensions, unlimited if the first of them is.
 fn series<T: H5Type>(
     file: &File,
     name: &str,
@@ -237,7 +280,8 @@ fn series<T: H5Type>(
         }
         _ => vec![values.len()],
     };
-    let dataset = create(file, name, &values, &shape, true)?;
+    let unlimited = file.dataset(dimensions[0])?.is_resizable();
+    let dataset = create(file, name, &values, &shape, unlimited)?;
     describe(&dataset, units, long)?;
     scales::attach(file, &dataset, dimensions)
 }

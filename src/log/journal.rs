@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::LogError;
 use crate::evaluate::Evaluation;
-use crate::net::{PHASES, RankReport, Traffic};
+use crate::net::{LinkBytes, PHASES, RankReport, Traffic};
 use crate::output::{Claim, OutputError};
 use crate::problems::Losses;
 
@@ -53,15 +53,20 @@ pub enum Record {
     Part(Part),
     Row(Row),
     Evaluation(u64, Evaluation),
+    /// What links have carried so far; some of them, or all.
+    Links(Vec<LinkBytes>),
 }
 
 const ROW: u8 = 1;
 const EVALUATION: u8 = 2;
 const PART: u8 = 3;
+const LINKS: u8 = 4;
 /// No run has more ranks.
 const MAX_RANKS: u32 = 1 << 20;
 /// No frame is longer: that of a row of so many ranks.
 const MAX_FRAME: usize = 64 * MAX_RANKS as usize;
+/// Links of a record at most: its frame is then short enough.
+pub const MAX_LINKS: usize = 1 << 20;
 
 /// The journal of a running run.
 pub struct Journal {
@@ -207,6 +212,14 @@ fn encode(record: &Record, out: &mut Vec<u8>) {
                 out.extend(v.to_le_bytes());
             }
         }
+        Record::Links(links) => {
+            out.push(LINKS);
+            for link in links {
+                out.extend((link.from as u32).to_le_bytes());
+                out.extend((link.to as u32).to_le_bytes());
+                out.extend(link.bytes.to_le_bytes());
+            }
+        }
     }
 }
 
@@ -245,6 +258,14 @@ fn decode(body: &[u8]) -> Option<Record> {
                 *v = fields.f64()?;
             }
             Some(Record::Evaluation(iteration, Evaluation::from_values(values)))
+        }
+        LINKS => {
+            let mut links = vec![];
+            while !fields.0.is_empty() {
+                let (from, to) = (fields.u32()? as usize, fields.u32()? as usize);
+                links.push(LinkBytes { from, to, bytes: fields.u64()? });
+            }
+            Some(Record::Links(links))
         }
         _ => None,
     }
@@ -289,7 +310,10 @@ mod tests {
             metric
         }));
         let part = Part { part: 3, ranks: 2, provenance: "{\"host\":\"a\"}".into() };
-        vec![Record::Part(part), Record::Row(row), Record::Evaluation(7, evaluation)]
+        let links = [(0, 1), (1, 0)].map(|(from, to)| LinkBytes { from, to, bytes: 1 << 40 });
+        let mut records = vec![Record::Part(part), Record::Row(row)];
+        records.extend([Record::Evaluation(7, evaluation), Record::Links(links.to_vec())]);
+        records
     }
 
     /// Writes the records; the lengths of the file after each.

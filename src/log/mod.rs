@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::config::Plan;
 use crate::evaluate::Evaluation;
-use crate::net::{PHASES, RankReport};
+use crate::net::{LinkBytes, PHASES, RankReport};
 use crate::output::{Claim, OutputError};
 
 pub use collect::collect;
@@ -255,6 +255,12 @@ impl Log {
     pub fn evaluation(&mut self, iteration: u64, evaluation: Evaluation) -> Result<(), LogError> {
         self.journal.append(&Record::Evaluation(iteration, evaluation))?;
         self.journal.flush()
+    }
+
+    /// Notes what each link has carried so far; of no links if there is a server.
+    pub fn links(&mut self, links: &[LinkBytes]) -> Result<(), LogError> {
+        let mut records = links.chunks(journal::MAX_LINKS).map(|some| Record::Links(some.to_vec()));
+        records.try_for_each(|record| self.journal.append(&record))
     }
 
     /// Builds the final log and writes summary.json, with the reason if the run did not complete.

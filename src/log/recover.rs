@@ -45,7 +45,7 @@ pub fn recover(folder: &Path) -> Result<Recovered, LogError> {
     let counted = records.by_ref().inspect(|record| match record {
         Record::Row(_) => rows += 1,
         Record::Evaluation(..) => evaluations += 1,
-        Record::Part(_) => (),
+        Record::Part(_) | Record::Links(_) => (),
     });
     let counted = std::iter::once(first).chain(counted);
     build(lock.claim(), &header, counted, Status::Stopped, "recovered from the journal")?;

@@ -1,8 +1,8 @@
 //! How large a log becomes.
 
 use super::{Evaluation, LOG, LogError, Part, RankReport, Record, Row, Status, hdf5, journal};
-use crate::config::Plan;
-use crate::net::Traffic;
+use crate::config::{GraphPlan, Plan};
+use crate::net::{LinkBytes, Traffic};
 use crate::problems::Losses;
 
 /// Bytes of the files of a run that was never cut.
@@ -30,14 +30,23 @@ impl Size {
             ranks: vec![RankReport::default(); ranks],
         });
         let evaluation = Record::Evaluation(0, Evaluation::NONE);
-        let journal = [(1, &part), (rows, &row), (evaluations, &evaluation)]
+        let links = plan.graph.as_ref().map(GraphPlan::links).unwrap_or_default();
+        let link = |(from, to)| LinkBytes { from, to, bytes: 0 };
+        let links = Record::Links(links.into_iter().map(link).collect());
+        // At the end, and with the checkpoint there. A run with a server has none.
+        let ends = match plan.graph {
+            Some(_) => 1 + u64::from(plan.checkpoint.at_end),
+            None => 0,
+        };
+        let journal = [(1, &part), (rows, &row), (evaluations, &evaluation), (ends, &links)]
             .into_iter()
             .fold(0u64, |sum, (n, record)| {
                 sum.saturating_add(n.saturating_mul(journal::length(record)))
             });
         // One chunk of every column; more of them make it longer by their lengths.
         let header = hdf5::Header::new(plan);
-        let first = hdf5::image(&header, [part, row, evaluation].into_iter(), Status::Running, "")
+        let records = [part, row, evaluation, links].into_iter();
+        let first = hdf5::image(&header, records, Status::Running, "")
             .map_err(|source| LogError::Hdf5 { path: LOG.into(), source })?;
         let more = |rows: u64, chunk: usize, bytes: usize| {
             let chunks = rows.div_ceil(chunk as u64).saturating_sub(1);

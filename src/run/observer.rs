@@ -57,6 +57,7 @@ impl Observer {
     pub fn complete(mut self, reports: &[RankReport], summary: &Summary) -> Result<Lock, Error> {
         self.progress.finish();
         self.log.reports(reports)?;
+        self.log.links(&summary.links)?;
         self.log.finish(Status::Completed, "", &summary.json())?;
         // Whoever was to read the table may have gone away; the run is complete all the same.
         let _ = std::io::stdout().write_all(table(summary).as_bytes());

@@ -203,6 +203,7 @@ impl<'r, F: Scalar> Part<'r, F> {
         }
         let begun = (self.options.now)();
         // The row of this iteration has to be in the log that the checkpoint refers to.
+        let links = self.net.link_bytes()?;
         let reports = self.last_reports()?.map(|reports| reports.last);
         let Self { net, algorithm, checkpoints: Some(checkpoints), observer, .. } = self else {
             return Ok(());
@@ -210,6 +211,7 @@ impl<'r, F: Scalar> Part<'r, F> {
         let mut position = Value::Null;
         if let (Some(observer), Some(reports)) = (&mut *observer, reports) {
             observer.log.reports(&reports)?;
+            observer.log.links(&links)?;
             position = json!(observer.log.position()?);
         }
         let (rank, ranks) = (net.comm().rank(), net.comm().ranks());

@@ -5,7 +5,7 @@ mod process;
 
 use process::{finish, on_mpi, relaunch, role};
 use sobaya::comm::mpi::MpiComm;
-use sobaya::comm::{Comm, Messages};
+use sobaya::comm::{Comm, Messages, Peer, Work};
 
 /// Size of a piece: a thousandth of what the program uses, give or take.
 const PIECE: usize = 1024;
@@ -142,7 +142,21 @@ fn neighbours_hear_each_other_alone() {
                 let sent = message(rank, round + to, length(rank, to));
                 outgoing.push(|bytes| bytes.extend_from_slice(&sent));
             }
-            let cost = comm.neighbours(&to, &outgoing, &from, &mut incoming).expect("neighbours");
+            // Shorter than it might be, or not.
+            let longest = |from, to| length(from, to) * (1 + round % 3) + round % 2;
+            let peer = |from, to, rank| Peer { rank, longest: longest(from, to) };
+            let receivers: Vec<Peer> = to.iter().map(|&to| peer(rank, to, to)).collect();
+            let senders: Vec<Peer> = from.iter().map(|&from| peer(from, rank, from)).collect();
+            let mut worked = 0;
+            let mut work = || {
+                std::thread::sleep(std::time::Duration::from_millis(round as u64 % 4));
+                worked += 1;
+            };
+            let work = (round % 5 != 0).then_some(&mut work as Work<'_>);
+            let times = usize::from(work.is_some());
+            let cost = comm.neighbours(&receivers, &outgoing, &senders, &mut incoming, work);
+            let cost = cost.expect("neighbours");
+            assert_eq!(worked, times, "rank {rank}, round {round}");
             let sent: usize = to.iter().map(|&to| length(rank, to)).sum();
             assert_eq!(cost.bytes, sent as u64, "rank {rank}, round {round}");
             assert_eq!(incoming.messages().count(), from.len());

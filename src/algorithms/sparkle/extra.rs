@@ -24,6 +24,10 @@ pub struct Extra<F> {
 }
 
 impl<F: Scalar> Strategy<F> for Extra<F> {
+    fn sends_before(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, turn: &mut Turn<'_, F>, net: &mut Net<'_, F>) -> Result<(), NetError> {
         let Turn { k, block, agent, ref s, .. } = *turn;
         net.put(k, Site::iterate(block), agent, s)

@@ -7,8 +7,9 @@
 //! non-atc-gt    s+ = W s - a t;     t+ = W t + D+ - D,     t = D at the start
 //! ```
 //!
-//! An iteration begins with the t of its own D. In the last two forms W t for the next one travels
-//! together with s; in the first the tracker's exchange goes before.
+//! An iteration makes the t of its own D. In semi-atc-gt W t for the next one travels together with s; in
+//! non-atc-gt the t of the iteration before does (0 in the first), so that nothing that travels needs D; in
+//! atc-gt the tracker's exchange goes before.
 
 use super::{Strategy, Turn};
 use crate::archive::Archive;
@@ -29,7 +30,7 @@ pub enum Form {
 
 pub struct Gt<F> {
     form: Form,
-    /// Between iterations t for atc, W t for the others; of each hosted agent.
+    /// Between iterations t, for semi-atc W t; of each hosted agent.
     t: Vec<Vec<F>>,
     /// D of the iteration before.
     previous: Vec<Vec<F>>,
@@ -50,6 +51,10 @@ impl<F: Scalar> Gt<F> {
 }
 
 impl<F: Scalar> Strategy<F> for Gt<F> {
+    fn sends_before(&self) -> bool {
+        self.form == Form::NonAtc
+    }
+
     fn has_prelude(&self) -> bool {
         self.form == Form::Atc
     }
@@ -77,8 +82,10 @@ impl<F: Scalar> Strategy<F> for Gt<F> {
 
     fn send(&mut self, turn: &mut Turn<'_, F>, net: &mut Net<'_, F>) -> Result<(), NetError> {
         let Turn { k, block, agent, place, step, ref mut s, d } = *turn;
-        if self.form != Form::Atc {
+        if self.form == Form::SemiAtc {
             self.follow(place, d);
+        }
+        if self.form != Form::Atc {
             net.put(k, Site::tracker(block), agent, &self.t[place])?;
         }
         if self.form != Form::NonAtc {
@@ -88,13 +95,14 @@ impl<F: Scalar> Strategy<F> for Gt<F> {
     }
 
     fn receive(&mut self, turn: &mut Turn<'_, F>, net: &mut Net<'_, F>) -> Result<(), NetError> {
-        let Turn { k, block, agent, place, step, ref mut s, .. } = *turn;
+        let Turn { k, block, agent, place, step, ref mut s, d } = *turn;
         net.take(k, Site::iterate(block), agent, s)?;
-        if self.form == Form::NonAtc {
-            add_scaled(s, -step, &self.t[place]);
-        }
         if self.form != Form::Atc {
             net.take(k, Site::tracker(block), agent, &mut self.t[place])?;
+        }
+        if self.form == Form::NonAtc {
+            self.follow(place, d);
+            add_scaled(s, -step, &self.t[place]);
         }
         Ok(())
     }

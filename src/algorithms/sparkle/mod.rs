@@ -41,6 +41,7 @@ use crate::archive::{Archive, Holder};
 use crate::config::{KeyError, Positive, Ratio};
 use crate::graph::Graph;
 use crate::net::{Net, NetError};
+use crate::problems::Draw;
 use crate::registry::Kind;
 use crate::scalar::Scalar;
 use crate::vars::{Block, Blocks, Vars, average_in};
@@ -221,7 +222,13 @@ trait Strategy<F: Scalar> {
         Ok(())
     }
 
-    /// What is sent.
+    /// Whether what is sent does not depend on D: it travels while D is computed, if that holds for all
+    /// variables that move together.
+    fn sends_before(&self) -> bool {
+        false
+    }
+
+    /// What is sent; if [`Strategy::sends_before`], D is not known yet.
     fn send(&mut self, turn: &mut Turn<'_, F>, net: &mut Net<'_, F>) -> Result<(), NetError>;
 
     /// What becomes of it: s is then s+.
@@ -267,6 +274,25 @@ impl<F: Scalar> State<F> {
         }
         Ok(())
     }
+
+    /// D_x = r+, if x is among them.
+    fn average(&mut self, group: Blocks) {
+        if group.has(Block::X) {
+            for (d, r) in self.agents.d.iter_mut().zip(&mut self.r) {
+                average_in(r, self.theta, d.x());
+                d.block_mut(Block::X).copy_from_slice(r);
+            }
+        }
+    }
+
+    fn prelude(&mut self, k: u64, group: Blocks, net: &mut Net<'_, F>) -> Result<(), NetError> {
+        if group.iter().any(|block| self.strategies[block as usize].has_prelude()) {
+            self.turns(k, group, |strategy, turn| strategy.send_prelude(turn, net))?;
+            net.swap(k)?;
+            self.turns(k, group, |strategy, turn| strategy.receive_prelude(turn, net))?;
+        }
+        Ok(())
+    }
 }
 
 impl<F: Scalar> Algorithm<F> for State<F> {
@@ -278,21 +304,19 @@ impl<F: Scalar> Algorithm<F> for State<F> {
     ) -> Result<(), NetError> {
         for at in 0..self.groups.len() {
             let group = self.groups[at];
-            self.agents
-                .directions(k, group, net, |draw, v, d| workers.directions(draw, group, v, d));
-            if group.has(Block::X) {
-                for (d, r) in self.agents.d.iter_mut().zip(&mut self.r) {
-                    average_in(r, self.theta, d.x());
-                    d.block_mut(Block::X).copy_from_slice(r);
-                }
-            }
-            if group.iter().any(|block| self.strategies[block as usize].has_prelude()) {
-                self.turns(k, group, |strategy, turn| strategy.send_prelude(turn, net))?;
+            let oracle =
+                |draw: Draw, v: &Vars<F>, d: &mut Vars<F>| workers.directions(draw, group, v, d);
+            if group.iter().all(|block| self.strategies[block as usize].sends_before()) {
+                self.turns(k, group, |strategy, turn| strategy.send(turn, net))?;
+                self.agents.swap_and_directions(k, group, net, oracle)?;
+                self.average(group);
+            } else {
+                self.agents.directions(k, group, net, oracle);
+                self.average(group);
+                self.prelude(k, group, net)?;
+                self.turns(k, group, |strategy, turn| strategy.send(turn, net))?;
                 net.swap(k)?;
-                self.turns(k, group, |strategy, turn| strategy.receive_prelude(turn, net))?;
             }
-            self.turns(k, group, |strategy, turn| strategy.send(turn, net))?;
-            net.swap(k)?;
             self.turns(k, group, |strategy, turn| strategy.receive(turn, net))?;
         }
         net.close(k)

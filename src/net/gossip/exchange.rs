@@ -3,24 +3,23 @@
 
 use super::routes::{self, Term};
 use super::{Gossip, Site, Span, Variable};
+use crate::comm::{Peer, Work};
 use crate::compressors::{Compressor, Dense};
 use crate::key::Key;
-use crate::net::{Net, NetError, Phase, Round, frame, overflow};
+use crate::net::{Clock, Net, NetError, Phase, Round, frame, overflow};
 use crate::packet::DecodeError;
-use crate::problems::Draw;
+use crate::problems::{Draw, Losses};
 use crate::scalar::Scalar;
 use crate::vars::{Blocks, add_scaled};
+use crate::workers::WorkerError;
+
+/// What a rank does while messages are under way.
+type Meanwhile<'w, F> = &'w mut (dyn FnMut(&mut Gossip<F>, &mut Clock) + Send);
 
 impl<F: Scalar> Net<'_, F> {
-    pub(super) fn fail(&mut self, k: u64, agent: usize, words: &str) {
-        let rank = self.comm.rank();
-        let words = format!("rank {rank}, worker {agent}, iteration {k}: {words}");
-        self.gossip.failure.get_or_insert(words);
-    }
-
     /// A hosted agent's vector of a site into the next messages to its neighbours.
     pub fn put(&mut self, k: u64, site: Site, agent: usize, v: &[F]) -> Result<(), NetError> {
-        self.clock.charge(Phase::Server);
+        self.enter(k);
         let draw = Draw::first(self.setting.seed, agent, k);
         let Gossip { variables, places, packed, buffer, link_bytes, open, failure, .. } =
             &mut self.gossip;
@@ -52,7 +51,7 @@ impl<F: Scalar> Net<'_, F> {
             link_bytes[variable.counters[link]] += length;
         }
         if let Err(source) = written {
-            self.fail(k, agent, &overflow(site.block, source));
+            self.gossip.fail(self.comm.rank(), draw, &overflow(site.block, source));
         }
         self.clock.charge(Phase::Compress);
         Ok(())
@@ -60,11 +59,40 @@ impl<F: Scalar> Net<'_, F> {
 
     /// Sends what was put to the neighbours' ranks, and receives what they put.
     pub fn swap(&mut self, k: u64) -> Result<(), NetError> {
+        self.exchange(k, None)
+    }
+
+    /// [`Net::swap`], and [`Net::compute`] while the messages are under way.
+    pub fn swap_and_compute(
+        &mut self,
+        round: Round,
+        mut oracle: impl FnMut(Draw) -> Result<Losses, WorkerError> + Send,
+    ) -> Result<(), NetError> {
+        let (rank, seed) = (self.comm.rank(), self.setting.seed);
+        let hosted = self.hosted();
+        self.exchange(
+            round.iteration,
+            Some(&mut |gossip, clock| {
+                // What was before is part of the exchange's cost.
+                clock.skip();
+                for agent in hosted.clone() {
+                    gossip.compute(rank, round.draw(seed, agent), &mut oracle);
+                }
+                clock.charge(Phase::Compute);
+            }),
+        )
+    }
+
+    fn exchange(&mut self, k: u64, work: Option<Meanwhile<'_, F>>) -> Result<(), NetError> {
         self.gossip.open = false;
         self.gossip.exchanges += 1;
         self.write_messages(k);
-        let Self { comm, gossip, outbox, inbox, .. } = self;
-        let cost = comm.neighbours(&gossip.to, outbox, &gossip.from, inbox)?;
+        let Self { comm, gossip, clock, outbox, inbox, .. } = self;
+        let [to, from] = [&mut gossip.to, &mut gossip.from].map(std::mem::take);
+        let mut work = work.map(|work| || work(gossip, clock));
+        let work = work.as_mut().map(|work| work as Work<'_>);
+        let cost = comm.neighbours(&to, outbox, &from, inbox, work)?;
+        (self.gossip.to, self.gossip.from) = (to, from);
         self.wire.0 += cost.bytes;
         self.clock.charge_collective(cost);
         self.read_messages(k)?;
@@ -78,11 +106,17 @@ impl<F: Scalar> Net<'_, F> {
         self.envelope(Round::of(k, Blocks::NONE).lower(self.gossip.exchanges), packets)
     }
 
-    /// Packets that this rank has for another one, or expects from it.
-    fn count(&self, k: u64, places: impl Fn(&routes::Phase) -> usize) -> usize {
+    /// Packets that this rank has for another one, or expects from it, and the length of a message with
+    /// them at most.
+    fn count(&self, k: u64, places: impl Fn(&routes::Phase) -> usize) -> (usize, usize) {
         let Gossip { variables, places: sites, .. } = &self.gossip;
         let used = Site::all().filter(|site| sites[site.index()].used);
-        used.map(|site| places(variables[site.block as usize].routes.at(k))).sum()
+        let counts = used.map(|site| {
+            let Variable { routes, longest, .. } = &variables[site.block as usize];
+            let packets = places(routes.at(k));
+            (packets, packets * longest)
+        });
+        counts.fold((0, frame::ENVELOPE), |sum, of_site| (sum.0 + of_site.0, sum.1 + of_site.1))
     }
 
     fn write_messages(&mut self, k: u64) {
@@ -91,14 +125,14 @@ impl<F: Scalar> Net<'_, F> {
         self.gossip.to.clear();
         self.gossip.from.clear();
         for rank in 0..self.placement.ranks {
-            if self.count(k, |phase| phase.from[rank].len()) > 0 {
-                self.gossip.from.push(rank);
+            if let (1.., longest) = self.count(k, |phase| phase.from[rank].len()) {
+                self.gossip.from.push(Peer { rank, longest });
             }
-            let packets = self.count(k, |phase| phase.to[rank].len());
+            let (packets, longest) = self.count(k, |phase| phase.to[rank].len());
             if packets == 0 {
                 continue;
             }
-            self.gossip.to.push(rank);
+            self.gossip.to.push(Peer { rank, longest });
             let failed = self.gossip.failure.is_some();
             let envelope = frame::Envelope { failed, ..self.exchange_envelope(k, packets) };
             outbox.push(|bytes| {
@@ -118,8 +152,8 @@ impl<F: Scalar> Net<'_, F> {
         let mut end = 0;
         for (at, message) in inbox.messages().enumerate() {
             end += message.len();
-            let rank = self.gossip.from[at];
-            let packets = self.count(k, |phase| phase.from[rank].len());
+            let rank = self.gossip.from[at].rank;
+            let (packets, _) = self.count(k, |phase| phase.from[rank].len());
             let envelope = self.exchange_envelope(k, packets);
             let opened = envelope.open(message, &format!("rank {rank}"))?;
             if opened.failed {

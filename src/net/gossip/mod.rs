@@ -27,7 +27,7 @@ use std::ops::Range;
 
 use super::link::{bytes_of, dense_packet, stream};
 use super::{Net, Phase, Round, Rounds};
-use crate::comm::Placement;
+use crate::comm::{Peer, Placement};
 use crate::compressors::Compressor;
 use crate::graph::Graph;
 use crate::key::{Key, Stream};
@@ -56,11 +56,16 @@ impl<F: Scalar> Neighbours<F> {
     /// Bytes that each variable puts on a link in an iteration of these rounds, at most.
     pub fn link_bytes(&self, dims: Dims, rounds: &Rounds) -> [u64; 3] {
         Block::ALL.map(|block| {
-            let coding = &self.variables[block as usize].coding;
-            let coded = coding.as_ref().map(|coding| coding.compressor.max_packet() as u64);
-            let packet = coded.unwrap_or_else(|| dense_packet::<F>(dims, block));
+            let packet = self.longest_packet(dims, block);
             bytes_of(rounds, |other| if other == block { packet } else { 0 })
         })
+    }
+
+    /// Bytes of a variable's packet, at most.
+    fn longest_packet(&self, dims: Dims, block: Block) -> u64 {
+        let coding = self.variables[block as usize].coding.as_ref();
+        let coded = coding.map(|coding| coding.compressor.max_packet() as u64);
+        coded.unwrap_or_else(|| dense_packet::<F>(dims, block))
     }
 
     /// Bytes that a checkpoint has of an agent's copies and counters, at most.
@@ -178,8 +183,8 @@ pub(super) struct Gossip<F> {
     /// Exchanges in this iteration.
     exchanges: usize,
     /// Ranks of the exchange.
-    to: Vec<usize>,
-    from: Vec<usize>,
+    to: Vec<Peer>,
+    from: Vec<Peer>,
     buffer: Vec<F>,
     /// Directed links (sender, receiver) of all variables whose sender is hosted, and their bytes so far.
     links: Vec<(usize, usize)>,
@@ -198,6 +203,8 @@ struct Variable<F> {
     /// Of each of its links the place in [`Gossip::links`].
     counters: Vec<usize>,
     dim: usize,
+    /// Bytes of a packet at most.
+    longest: usize,
     /// Most neighbours of an agent.
     degree: usize,
     /// Links that carry a vector in one exchange, of all agents.
@@ -230,6 +237,8 @@ impl<F: Scalar> Gossip<F> {
         rank: usize,
     ) -> Self {
         let Some(neighbours) = neighbours else { return Self::default() };
+        let mut longest =
+            Block::ALL.map(|block| neighbours.longest_packet(dims, block)).into_iter();
         let Neighbours { variables, importance, scaled } = neighbours;
         let lambda = variables[0].graph.lambda().to_vec();
         let mut links: Vec<_> = variables.iter().flat_map(|mixed| mixed.graph.links()).collect();
@@ -243,6 +252,7 @@ impl<F: Scalar> Gossip<F> {
             coding,
             counters: vec![],
             dim: dims.next().unwrap_or_default(),
+            longest: longest.next().unwrap_or_default() as usize,
             degree: graph.degree(),
             heard: graph.heard(),
         });
@@ -263,6 +273,28 @@ impl<F: Scalar> Gossip<F> {
             losses: vec![Losses::NONE; placement.hosted(rank).len()],
             ..Self::default()
         }
+    }
+
+    /// Has a hosted agent of this rank compute.
+    fn compute(
+        &mut self,
+        rank: usize,
+        draw: Draw,
+        oracle: &mut impl FnMut(Draw) -> Result<Losses, WorkerError>,
+    ) {
+        if self.failure.is_some() {
+            return;
+        }
+        match oracle(draw) {
+            Ok(losses) => self.losses[draw.worker - self.variables[0].routes.first].update(losses),
+            Err(error) => self.fail(rank, draw, &error.to_string()),
+        }
+    }
+
+    fn fail(&mut self, rank: usize, draw: Draw, words: &str) {
+        let Draw { worker, iteration, .. } = draw;
+        let words = format!("rank {rank}, worker {worker}, iteration {iteration}: {words}");
+        self.failure.get_or_insert(words);
     }
 
     /// Bytes that each hosted agent has sent so far, over its links.
@@ -302,27 +334,26 @@ impl<F: Scalar> Net<'_, F> {
         coding.map_or(1.0, |coding| coding.eta_dual / coding.eta)
     }
 
-    /// Has a hosted agent compute at its own point. An error is reported at the iteration's end; until
-    /// then the rank's numbers are of no account.
-    pub fn compute(
-        &mut self,
-        round: impl Into<Round>,
-        agent: usize,
-        oracle: impl FnOnce(Draw) -> Result<Losses, WorkerError>,
-    ) {
-        let round = round.into();
-        if self.iteration != Some(round.iteration) {
+    /// What is done at an iteration's first step, whichever that is.
+    fn enter(&mut self, k: u64) {
+        if self.iteration != Some(k) {
             self.gossip.losses.fill(Losses::NONE);
             self.gossip.exchanges = 0;
         }
-        self.begin(round);
-        if self.gossip.failure.is_some() {
-            return;
-        }
-        let place = agent - self.hosted().start;
-        match oracle(self.draw(agent, round)) {
-            Ok(losses) => self.gossip.losses[place].update(losses),
-            Err(error) => self.fail(round.iteration, agent, &error.to_string()),
+        self.begin(k.into());
+    }
+
+    /// Has each hosted agent, `draw.worker`, compute. An error is reported at the iteration's end; until
+    /// then the rank's numbers are of no account.
+    pub fn compute(
+        &mut self,
+        round: Round,
+        mut oracle: impl FnMut(Draw) -> Result<Losses, WorkerError>,
+    ) {
+        self.enter(round.iteration);
+        let rank = self.comm.rank();
+        for agent in self.hosted() {
+            self.gossip.compute(rank, round.draw(self.setting.seed, agent), &mut oracle);
         }
         self.clock.charge(Phase::Compute);
     }
