@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::CheckpointError;
 
 /// Version of this format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What to do about a checkpoint of another run.
 pub const REMEDY: &str = "give another --out, or the config that the run was started with";
 const SEAL: &str = ",\"crc32c\":\"";
