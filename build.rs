@@ -1,5 +1,6 @@
 //! Records the commit that the program is built from.
 
+use std::path::Path;
 use std::process::Command;
 
 fn git(arguments: &[&str]) -> Option<String> {
@@ -13,7 +14,11 @@ fn main() {
         if changed.is_some_and(|files| !files.is_empty()) { commit + "+" } else { commit }
     });
     println!("cargo::rustc-env=SOBAYA_GIT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
-    println!("cargo::rerun-if-changed=.git/HEAD");
-    println!("cargo::rerun-if-changed=.git/index");
+    // The log of HEAD grows with each commit and checkout, but not by looking at the tree, as the index does.
+    // A file that is not there would have everything built each time.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists());
+    if let Some(log) = log {
+        println!("cargo::rerun-if-changed={log}");
+    }
     println!("cargo::rerun-if-changed=src");
 }
