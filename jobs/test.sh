@@ -74,7 +74,7 @@ own_problem() {
     return "$status"
 }
 
-analysis_tests() { (cd analysis && "$python" -m pytest -q); }
+analysis_tests() { (cd analysis && "$python" -m pytest -q -n auto); }
 
 check "cargo test" cargo test --release --locked --no-fail-fast
 check "example" own_problem
