@@ -16,9 +16,10 @@ fn main() {
     println!("cargo::rustc-env=SOBAYA_GIT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     // The log of HEAD grows with each commit and checkout, but not by looking at the tree, as the index does.
     // A file that is not there would have everything built each time.
-    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists());
-    if let Some(log) = log {
-        println!("cargo::rerun-if-changed={log}");
+    let path =
+        |name| git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists());
+    if let Some(watched) = path("logs/HEAD").or_else(|| path("index")) {
+        println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rerun-if-changed=src");
 }

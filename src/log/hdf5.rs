@@ -232,7 +232,7 @@ fn write_links(file: &File, links: &BTreeMap<(usize, usize), u64>) -> Result<()>
     scale(file, "link", &count(links.len()), false, "directed link of the graphs")?;
     series(file, "link_from", from, &link, "1", "sender")?;
     series(file, "link_to", to, &link, "1", "receiver")?;
-    let long = "packets on this link, up to the last checkpoint or the end";
+    let long = "packets on this link, up to the last stop or the end";
     series(file, "link_bytes", bytes, &link, "byte", long)
 }
 

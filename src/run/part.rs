@@ -19,7 +19,7 @@ use crate::data::Folder;
 use crate::error::Error;
 use crate::evaluate::{self, Evaluation};
 use crate::log::{Progress, Row, Summary};
-use crate::net::{Net, PHASES, Phase, RankReport, Setting, StopReason, Wishes};
+use crate::net::{LinkBytes, Net, PHASES, Phase, RankReport, Setting, StopReason, Wishes};
 use crate::scalar::Scalar;
 use crate::vars::{Dims, Vars, all_finite};
 use crate::workers::Workers;
@@ -42,6 +42,8 @@ pub struct Part<'r, F> {
     /// Whether the start, or the state that was restored, has been observed.
     observed: bool,
     evaluations: Vec<(u64, Evaluation)>,
+    /// What each link has carried, at a stop and at the end; at the root, without a server.
+    links: Vec<LinkBytes>,
     iteration: Arc<AtomicU64>,
     _watchdog: Watchdog,
 }
@@ -102,6 +104,7 @@ impl<'r, F: Scalar> Part<'r, F> {
             done: 0,
             observed: false,
             evaluations: vec![],
+            links: vec![],
             iteration,
             _watchdog: watchdog,
         };
@@ -186,6 +189,9 @@ impl<'r, F: Scalar> Part<'r, F> {
     /// Does what all ranks know to be wanted.
     fn heed(&mut self, wishes: Wishes) -> Result<(), Error> {
         if wishes != Wishes::default() {
+            if wishes.stop.is_some() {
+                self.links = self.net.link_bytes()?;
+            }
             self.save()?;
         }
         let Some(reason) = wishes.stop else { return Ok(()) };
@@ -203,15 +209,15 @@ impl<'r, F: Scalar> Part<'r, F> {
         }
         let begun = (self.options.now)();
         // The row of this iteration has to be in the log that the checkpoint refers to.
-        let links = self.net.link_bytes()?;
         let reports = self.last_reports()?.map(|reports| reports.last);
-        let Self { net, algorithm, checkpoints: Some(checkpoints), observer, .. } = self else {
+        let Self { net, algorithm, checkpoints: Some(checkpoints), observer, links, .. } = self
+        else {
             return Ok(());
         };
         let mut position = Value::Null;
         if let (Some(observer), Some(reports)) = (&mut *observer, reports) {
             observer.log.reports(&reports)?;
-            observer.log.links(&links)?;
+            observer.log.links(links)?;
             position = json!(observer.log.position()?);
         }
         let (rank, ranks) = (net.comm().rank(), net.comm().ranks());
@@ -299,6 +305,7 @@ impl<'r, F: Scalar> Part<'r, F> {
 
     /// The last checkpoint, reports, the log, the table.
     fn close(&mut self) -> Result<Option<Outcome>, Error> {
+        self.links = self.net.link_bytes()?;
         if self.plan.checkpoint.at_end {
             self.save()?;
         }
@@ -306,11 +313,10 @@ impl<'r, F: Scalar> Part<'r, F> {
             // A run that was resumed at its end, for the summary.
             self.evaluate(self.done)?;
         }
-        let links = self.net.link_bytes()?;
         let Some(Reports { last: reports, ranks }) = self.last_reports()? else { return Ok(None) };
         let peak = ranks.iter().map(|rank| rank.peak_rss_bytes).max().unwrap_or(0);
         let seconds = ranks.into_iter().map(|rank| rank.seconds).collect();
-        let summary = Summary { links, ..self.summary(seconds, peak) };
+        let summary = self.summary(seconds, peak);
         if let (Some(observer), Some(checkpoints)) = (self.observer.take(), &self.checkpoints) {
             let _lock = observer.complete(&reports, &summary)?;
             checkpoints.keep(usize::from(self.plan.checkpoint.at_end))?;
@@ -341,7 +347,7 @@ impl<'r, F: Scalar> Part<'r, F> {
             checkpoints: self.observer.as_ref().map_or((0, 0.0), |o| o.schedule.cost()),
             losses: self.net.losses(),
             spectral_gaps: self.plan.graph.as_ref().map(GraphPlan::spectral_gaps),
-            links: vec![],
+            links: self.links.clone(),
             evaluation: self.evaluations.last().map(|&(_, evaluation)| evaluation),
         }
     }

@@ -57,7 +57,7 @@ fn phases() -> [(&'static str, Value); 3] {
             ),
         ),
         ("evaluate", with(800, "evaluate", json!({ "every": 1, "hypergradient": true }))),
-        ("save", with(300, "checkpoint", json!({ "every_iterations": 1, "cost": 1.0 }))),
+        ("save", with(1500, "checkpoint", json!({ "every_iterations": 1, "cost": 1.0 }))),
     ]
 }
 

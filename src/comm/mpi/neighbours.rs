@@ -14,8 +14,8 @@ use mpi::traits::Equivalence;
 use super::{MpiComm, NOTHING};
 use crate::comm::{Cost, Messages, Peer, Work};
 
-/// Messages of this length go out as they are sent, whatever the rank does then; longer ones move only while
-/// MPI is called. (Open MPI over TCP: 64 KiB, `btl_tcp_eager_limit`.)
+/// Shorter messages are left alone: over TCP Open MPI sends them at once (`btl_tcp_eager_limit`), elsewhere
+/// they take less time than a thread costs.
 const EAGER: usize = 64 << 10;
 /// Between two calls of MPI by a rank that works meanwhile.
 const PAUSE: Duration = Duration::from_micros(100);

@@ -77,8 +77,8 @@ impl<F: Scalar> Net<'_, F> {
                 clock.skip();
                 for agent in hosted.clone() {
                     gossip.compute(rank, round.draw(seed, agent), &mut oracle);
+                    clock.charge(Phase::Compute);
                 }
-                clock.charge(Phase::Compute);
             }),
         )
     }

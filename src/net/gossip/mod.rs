@@ -354,8 +354,8 @@ impl<F: Scalar> Net<'_, F> {
         let rank = self.comm.rank();
         for agent in self.hosted() {
             self.gossip.compute(rank, round.draw(self.setting.seed, agent), &mut oracle);
+            self.clock.charge(Phase::Compute);
         }
-        self.clock.charge(Phase::Compute);
     }
 }
 
