@@ -213,8 +213,8 @@ mod tests {
 
     #[test]
     fn another_format_is_named() {
-        let manifest = Manifest { format: 2, ..example() };
-        let flaw = Flaw::Format { found: "2".into(), read: 1 };
+        let manifest = Manifest { format: FORMAT + 1, ..example() };
+        let flaw = Flaw::Format { found: (FORMAT + 1).to_string(), read: FORMAT };
         assert_eq!(Manifest::read(&manifest.bytes()), Err(flaw));
     }
 

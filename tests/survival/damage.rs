@@ -156,7 +156,7 @@ fn a_run_with_a_damaged_set_is_the_uncut_one() {
         };
         stopped.reset();
         stopped.damage(stopped.newest, damage);
-        let end = finish(job.alone(&stopped.scratch)).well();
+        let end = finish(job.program(&stopped.scratch)).well();
         let words = format!("resumed at iteration {} ", stopped.older);
         assert!(end.err.contains(&words) && end.err.contains("damaged-checkpoint"), "{}", end.err);
         job.assert_uncut(&stopped.scratch);

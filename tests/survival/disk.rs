@@ -84,7 +84,7 @@ fn stopped(job: &Job) -> PathBuf {
     let output = job.output("stopped");
     fs::create_dir(&output).expect("a folder of this test");
     fs::write(output.join("STOP"), "").expect("a file of this test");
-    assert_eq!(finish(job.alone(&output)).code, 75);
+    assert_eq!(finish(job.program(&output)).code, 75);
     assert_eq!(saved(&output), Some(1));
     output
 }
@@ -101,7 +101,7 @@ fn enough(job: &Job, mount: &Mount, start: Option<&Path>) -> u64 {
     while completes - fails > 1 {
         let pages = (fails + completes) / 2;
         mount.fill(start, pages * PAGE);
-        match finish(job.alone(&mount.output())).code {
+        match finish(job.program(&mount.output())).code {
             0 => completes = pages,
             _ => fails = pages,
         }
@@ -122,7 +122,7 @@ fn a_full_disk_loses_nothing() {
         for offset in 0..offsets as u64 {
             mount.fill(start, offset * enough / offsets as u64);
             let output = mount.output();
-            let end = finish(job.alone(&output));
+            let end = finish(job.program(&output));
             assert_refused(&end, &output);
             let sealed = saved(&output);
             assert!(sealed.is_some() || start.is_none(), "the checkpoint is still there");
@@ -151,7 +151,7 @@ fn a_folder_on_a_read_only_disk_is_refused_untouched() {
     mount.remount("ro");
     let before = files(&mount.0);
     for output in [mount.output(), mount.0.join("new")] {
-        let end = finish(job.alone(&output));
+        let end = finish(job.program(&output));
         assert_refused(&end, &output);
         assert_eq!(files(&mount.0), before);
     }
@@ -181,7 +181,7 @@ fn a_folder_of_another_user_is_refused_untouched() {
     }
     let before = files(&stopped);
     for output in [stopped.clone(), job.output("new")] {
-        let mut program = job.alone(&output);
+        let mut program = job.program(&output);
         program.env_remove("OMPI_MCA_orte_tmpdir_base");
         assert_refused(&finish(other(&program)), &output);
         assert_eq!(files(&stopped), before);

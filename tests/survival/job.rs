@@ -80,13 +80,6 @@ impl Job {
         sobaya(&["run", text(&self.config), "--out", text(output)])
     }
 
-    /// The program on one rank without a launcher, and without a helper process that Open MPI would start.
-    pub fn alone(&self, output: &Path) -> Command {
-        let mut program = self.program(output);
-        program.env("OMPI_MCA_ess_singleton_isolated", "1");
-        program
-    }
-
     pub fn start(&self, ranks: usize, output: &Path) -> Running {
         start(mpirun(ranks, &self.program(output)))
     }
