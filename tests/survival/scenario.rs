@@ -48,7 +48,7 @@ impl<'j> Scenario<'j> {
     fn record(job: &'j Job, name: &str, start: Option<PathBuf>) -> Self {
         let mut scenario = Self { job, top: job.output(name), start, calls: vec![] };
         scenario.reset();
-        let (end, calls) = trace(&job.alone(&scenario.output()), &scenario.top, None);
+        let (end, calls) = trace(&job.program(&scenario.output()), &scenario.top, None);
         end.expect("the program's end").well();
         job.assert_uncut(&scenario.output());
         scenario.calls = calls;
@@ -81,7 +81,7 @@ impl<'j> Scenario<'j> {
             let ordinal = call.ordinal.saturating_add_signed(more).max(1);
             let inject = format!("{}:{how}:when={ordinal}", call.name);
             self.reset();
-            let (end, calls) = trace(&self.job.alone(&self.output()), &self.top, Some(&inject));
+            let (end, calls) = trace(&self.job.program(&self.output()), &self.top, Some(&inject));
             let hit = |found: &&Call| found.result.is_none() || found.injected;
             let hits: Vec<&Call> = calls.iter().filter(hit).collect();
             let hit = matches!(hits[..], [found] if found.is_like(call));
@@ -100,7 +100,7 @@ pub fn resumed_at(end: &Finished) -> Option<u64> {
 /// Starts the program again on what a disturbed run has left: it gets to the uncut run's end, from `sealed` or
 /// later, if that set was sealed; whether it had something to do.
 pub fn goes_on(job: &Job, output: &Path, sealed: Option<u64>, case: &str) -> bool {
-    let end = crate::process::finish(job.alone(output));
+    let end = crate::process::finish(job.program(output));
     assert_eq!(end.code, 0, "{case}: {}", end.err);
     job.assert_uncut(output);
     let complete = end.err.contains("complete already");
