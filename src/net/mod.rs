@@ -253,9 +253,7 @@ impl<'c, F: Scalar> Net<'c, F> {
     /// What is to be done after this step, the same on all ranks; it is then no longer wished for.
     pub fn take_agreed(&mut self) -> Wishes {
         let agreed = std::mem::take(&mut self.agreed);
-        if agreed != Wishes::default() {
-            self.wishes = Wishes::default();
-        }
+        self.wishes = self.wishes.without(agreed);
         agreed
     }
 

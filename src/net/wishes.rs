@@ -54,6 +54,12 @@ impl Wishes {
         Self { save: self.save | other.save, stop: self.stop.max(other.stop) }
     }
 
+    /// What is left of them when those have come true: what has only reached the root is still to go down.
+    #[must_use]
+    pub(super) fn without(self, done: Self) -> Self {
+        Self { save: self.save && !done.save, stop: self.stop.filter(|_| done.stop.is_none()) }
+    }
+
     pub(super) fn bits(self) -> u32 {
         let reason = self.stop.map_or(0, |reason| reason as u32 + 1);
         u32::from(self.save) | reason << REASON
@@ -89,5 +95,8 @@ mod tests {
         let stop = |reason| Wishes { save: false, stop: Some(reason) };
         let both = save.and(stop(StopReason::User1)).and(stop(StopReason::Interrupt));
         assert_eq!(both, Wishes { save: true, stop: Some(StopReason::User1) });
+        assert_eq!(both.without(save), stop(StopReason::User1));
+        assert_eq!(both.without(stop(StopReason::Interrupt)), save);
+        assert_eq!(both.without(both), Wishes::default());
     }
 }
