@@ -30,7 +30,7 @@ esac
 
 cd -- "$root"
 prepare requirements-dev.txt
-# tests/numpy.rs compares with NumPy: here it must be found.
+# tests/library/numpy.rs compares with NumPy: here it must be found.
 export SOBAYA_PYTHON=$python
 # Tests run side by side, and each starts ranks of its own.
 export OMPI_MCA_mpi_yield_when_idle=1

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use common::methods::{apply, methods, suits};
 use common::regularization_examples;
-use process::{attribute, finish, log, mnist_small, mpirun, on_mpi, on_threads, plan, quadratic};
+use process::{
+    attribute, finish, in_full, log, mnist_small, mpirun, on_mpi, on_threads, plan, quadratic,
+};
 use process::{relaunch, role, sobaya, summary, text, write};
 use serde_json::{Value, json};
 use sobaya::comm::Comm;
@@ -54,11 +56,6 @@ fn hyper_cleaning() -> Value {
     config["problem"] = json!({ "kind": "hyper-cleaning", "dataset": "mnist-small",
         "samples": 2000, "batch_lower": 8, "batch_upper": 8 });
     config
-}
-
-/// Whether as much is tried as jobs/faults.sh promises.
-fn in_full() -> bool {
-    std::env::var("SOBAYA_TRIALS").is_ok_and(|trials| trials == "full")
 }
 
 /// Every method on the problems that it is for, and one method on the selection of regularization: in both

@@ -92,6 +92,19 @@ def test_where_all_diverge_it_is_said(tmp_path: Path) -> None:
     assert (choice.value, choice.diverged) == (-math.inf, 3)
 
 
+def test_a_run_without_the_measure_is_worst(tmp_path: Path) -> None:
+    """What would be best at 0.3 for soba cannot be evaluated there."""
+
+    def logs(config: dict[str, Any]) -> dict[str, Any]:
+        alpha, lost = config["algorithm"]["alpha"], config["algorithm"]["alpha"] == 0.3
+        return evaluated(objective=np.full(11, np.nan if lost else alpha))
+
+    study = study_of(tmp_path, tune={"grid": {"algorithm.alpha": ALPHAS}, "measure": "objective"})
+    choices = choose(study, read_sweep(write_sweep(tmp_path / "tuned", members_of(), logs)))
+    assert [choice.tuned for choice in choices] == [{"algorithm.alpha": 0.1}] * 2
+    assert [(choice.diverged, choice.unmeasured) for choice in choices] == [(0, 1)] * 2
+
+
 def test_tuning_needs_all_runs(tmp_path: Path) -> None:
     def unfinished(config: dict[str, Any]) -> dict[str, Any] | None:
         return None if config["algorithm"]["alpha"] == 0.3 else tuned_logs(config)
@@ -100,5 +113,5 @@ def test_tuning_needs_all_runs(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="is missing; run the sweep again"):
         choose(study, read_sweep(write_sweep(tmp_path / "a", members_of(), unfinished)))
     silent = write_sweep(tmp_path / "b", members_of(), lambda _: evaluated())
-    with pytest.raises(SweepError, match="has no test_accuracy"):
+    with pytest.raises(SweepError, match="no run has test_accuracy"):
         choose(study, read_sweep(silent))

@@ -2,7 +2,7 @@
 //! files.
 //!
 //! To add one: implement [`Algorithm`] and [`AlgorithmKind`], add it to [`registry`]. Tables of
-//! tests (`tests/algorithms.rs`, `tests/common/methods.rs`) then ask for an example.
+//! tests (`tests/library/algorithms.rs`, `tests/common/methods.rs`) then ask for an example.
 //!
 //! Notation: x, y, z are the upper-level, lower-level and auxiliary variables; D_i the stochastic
 //! directions of worker i; alpha, beta, gamma the step sizes of x, y, z; Clip(z; rho) =

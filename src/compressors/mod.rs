@@ -1,6 +1,6 @@
 //! Compressors: one file each, wire format private to its file.
 //!
-//! To add one: write its file, add it to the list at the end. The contract tests (`tests/compressors.rs`)
+//! To add one: write its file, add it to the list at the end. The contract tests (`tests/library/compressors.rs`)
 //! then ask for an example and hold it to the [`Bound`] that it declares.
 
 mod bernoulli;

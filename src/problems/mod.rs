@@ -1,7 +1,7 @@
 //! Bilevel problems: one file (or folder) each.
 //!
 //! To add one: implement [`Problem`] and [`ProblemKind`], add it to [`registry`]. The contract tests
-//! (`tests/gradients.rs`) then ask for an example and compare its directions with finite differences.
+//! (`tests/library/gradients.rs`) then ask for an example and compare its directions with finite differences.
 
 mod batches;
 mod hyper_cleaning;

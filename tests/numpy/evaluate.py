@@ -2,7 +2,7 @@
 
     evaluate.py FILE
 
-tests/numpy.rs writes FILE. Written down here are the losses f and g and, since a second derivative
+tests/library/numpy.rs writes FILE. Written down here are the losses f and g and, since a second derivative
 needs one, grad_y g. Every derivative is a complex step, Im v(x + ih) / h, exact to rounding for any
 h this small (Squire, Trapp, SIAM Review 40, 1998): nothing else is derived by hand. Linear systems
 are dense. The exit status is 1 if any difference is above 1e-10, relative to the norm.

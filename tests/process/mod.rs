@@ -28,6 +28,21 @@ pub const LIMIT: Duration = Duration::from_secs(300);
 /// Names, in a process that a test started under MPI, what that process is to do.
 const ROLE: &str = "SOBAYA_TEST_ROLE";
 
+/// Whether as much is tried as jobs/faults.sh promises.
+pub fn in_full() -> bool {
+    std::env::var("SOBAYA_TRIALS").is_ok_and(|which| which == "full")
+}
+
+/// How many trials to make: a few, or all.
+pub fn trials(few: usize, all: usize) -> usize {
+    if in_full() { all } else { few }
+}
+
+/// Says what was seen, for the page on reliability.
+pub fn report(promise: &str, trials: usize, seen: &str) {
+    println!("reliability: {promise} | {trials} | {seen}");
+}
+
 /// The program without a launcher.
 pub fn sobaya(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sobaya"));

@@ -3,7 +3,8 @@
 //! The signal comes as the call begins, which then does nothing: what a crash after a call leaves is what one
 //! before the next call leaves.
 
-use crate::job::{Job, report, saved, trials};
+use crate::job::{Job, saved};
+use crate::process::{report, trials};
 use crate::scenario::{Scenario, config, goes_on};
 use crate::strace;
 

@@ -8,8 +8,8 @@ use sobaya::error::Error;
 use sobaya::net::StopReason;
 use sobaya::run::{Options, Outcome};
 
-use crate::job::{Dice, Job, report, trials};
-use crate::process::{self, copy, finish, plan, quadratic, run_on_threads, sets};
+use crate::job::{Dice, Job};
+use crate::process::{self, copy, finish, plan, quadratic, report, run_on_threads, sets, trials};
 
 /// What a set consists of on one node.
 const FILES: [&str; 2] = ["part-0000", "manifest.json"];

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::job::{self, Dice, Job, end_of, report, saved, trials};
+use crate::job::{self, Dice, Job, end_of, saved};
 use crate::process::{
-    Finished, LIMIT, attribute, behind, copy, files, finish, log, mpirun, sobaya, start, text,
-    until, write,
+    Finished, LIMIT, attribute, behind, copy, files, finish, log, mpirun, report, sobaya, start,
+    text, trials, until, write,
 };
 use crate::scenario::{self, goes_on};
 

@@ -14,16 +14,6 @@ use crate::process::{
 /// Time after which nothing of a job that was hit is alive.
 pub const GONE: Duration = Duration::from_secs(10);
 
-/// How many trials to make: a few, or all.
-pub fn trials(few: usize, all: usize) -> usize {
-    if std::env::var("SOBAYA_TRIALS").is_ok_and(|which| which == "full") { all } else { few }
-}
-
-/// Says what was seen, for the page on reliability.
-pub fn report(promise: &str, trials: usize, seen: &str) {
-    println!("reliability: {promise} | {trials} | {seen}");
-}
-
 /// Numbers that look random and are the same each time.
 pub struct Dice(u64);
 

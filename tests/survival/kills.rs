@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::{Dice, GONE, Job, config, end_of, of_rank, report, saved, trials};
-use crate::process::{self, descendants, is_alive, until};
+use crate::job::{Dice, GONE, Job, config, end_of, of_rank, saved};
+use crate::process::{self, descendants, is_alive, report, trials, until};
 
 /// Kills jobs on random numbers of ranks at random moments, always starting them again, until so many were
 /// hit; `victim` chooses a process. Each run that gets to its end is the uncut one.

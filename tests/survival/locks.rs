@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::job::{self, Job, report, saved, trials};
-use crate::process::{Finished, LIMIT, Running, behind, start, until};
+use crate::job::{self, Job, saved};
+use crate::process::{Finished, LIMIT, Running, behind, report, start, trials, until};
 
 /// A run that takes some seconds and saves itself now and then.
 fn config(iterations: u64) -> Value {

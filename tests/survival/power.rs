@@ -6,7 +6,8 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
-use crate::job::{Job, report, saved, trials};
+use crate::job::{Job, saved};
+use crate::process::{report, trials};
 use crate::scenario::{Scenario, config, goes_on};
 use crate::strace::{self, Call};
 use crate::volatile::{Content, Disk, Image, LOSSES, Loss};

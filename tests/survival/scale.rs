@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::job::{report, trials};
 use crate::process::{
-    self, finish, memory, mpirun, quadratic, sobaya, start, summary, text, write,
+    self, finish, memory, mpirun, quadratic, report, sobaya, start, summary, text, trials, write,
 };
 
 fn config(workers: usize, iterations: u64) -> Value {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::job::{Dice, Job, config, end_of, of_rank, report, saved, trials};
-use crate::process::{self, LIMIT, Running, attribute, log, summary, until};
+use crate::job::{Dice, Job, config, end_of, of_rank, saved};
+use crate::process::{self, LIMIT, Running, attribute, log, report, summary, trials, until};
 
 const RANKS: usize = 3;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::job::{Job, config, end_of, of_rank, report, saved, trials};
-use crate::process::{LIMIT, mpirun, start, until};
+use crate::job::{Job, config, end_of, of_rank, saved};
+use crate::process::{LIMIT, mpirun, report, start, trials, until};
 
 fn send(signal: i32, id: u32) {
     // SAFETY: sends a signal to a process that a test started.

@@ -156,7 +156,7 @@ def _tuning(study: Study, choices: Sequence[Choice]) -> list[str]:
             escaped(choice.label),
             *[_chosen(choice, key) for key in keys],
             f"{choice.value:.4g}",
-            f"{choice.tried}, {choice.diverged} diverged" if choice.diverged else str(choice.tried),
+            _tried(choice),
         ]
         for choice in choices
     ]
@@ -171,9 +171,20 @@ def _tuning(study: Study, choices: Sequence[Choice]) -> list[str]:
         f"and that with the {rule} {measure} is taken ({averaged(choices)}): chosen by "
         f"{_DATA[measure]}. A run that diverged counts as worse than all others."
     )
+    if any(choice.unmeasured for choice in choices):
+        text += f" So does one without {measure}: the lower level of its end could not be solved."
     if any(choice.at_border for choice in choices):
         text += f" {_BORDER}: at the border of the grid, a better value may lie beyond."
     return ["## Chosen step sizes", table(head, rows), wrapped(escaped(text))]
+
+
+def _tried(choice: Choice) -> str:
+    words = [str(choice.tried)]
+    if choice.diverged:
+        words.append(f"{choice.diverged} diverged")
+    if choice.unmeasured:
+        words.append(f"{choice.unmeasured} without {choice.measure}")
+    return ", ".join(words)
 
 
 def averaged(choices: Sequence[Choice]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..configs import number
 from ..errors import StudyError, SweepError
+from ..runs import Floats
 from ..sweep.experiment import experiment, relabelled
 from ..sweep.model import DIVERGED, SWEEP_NAME, Member, Sweep, check_ended
 from .entries import axis_keys, label_of, without
@@ -38,6 +39,8 @@ class Choice:
     """Fewest and most evaluations that the values of its runs are means of; 0 if all diverged."""
     tried: int
     diverged: int
+    unmeasured: int
+    """Runs that ended well and have no such value, as where the lower level cannot be solved."""
 
 
 def choose(study: Study, sweep: Sweep) -> list[Choice]:
@@ -47,32 +50,48 @@ def choose(study: Study, sweep: Sweep) -> list[Choice]:
         raise StudyError(study.path, "there is no tune in this study")
     keys = axis_keys(tuning.grid)
     measure = tuning.measure or _default_measure(sweep)
-    methods: dict[str, list[tuple[float, Member]]] = {}
-    averaged: dict[str, list[int]] = {}
+    _check_measure(sweep, measure)
+    methods: dict[str, list[_Tried]] = {}
     for member in sweep.members:
         rest = json.dumps(without(member.settings, keys), sort_keys=True)
-        value, count = value_of(sweep, member, measure, tuning.tail)
-        methods.setdefault(rest, []).append((value, member))
-        averaged.setdefault(rest, []).extend([count] if count else [])
+        value, count = value_of(member, measure, tuning.tail)
+        methods.setdefault(rest, []).append(_Tried(member, value, count))
     sign = -1 if measure in ACCURACIES else 1
-    best = [min(tried, key=lambda one: sign * one[0]) for tried in methods.values()]
-    labels = _labels(study, sweep, [member for _, member in best], keys)
+    best = [min(tried, key=lambda one: sign * one.value) for tried in methods.values()]
+    labels = _labels(study, sweep, [one.member for one in best], keys)
     return [
         Choice(
             label=label,
-            settings=member.settings,
-            tuned={key: member.settings[key] for key in sorted(keys & set(member.settings))},
-            at_border=frozenset(_at_border(member.settings, tuning)),
+            settings=one.member.settings,
+            tuned=_tuned(one.member.settings, keys),
+            at_border=frozenset(_at_border(one.member.settings, tuning)),
             measure=measure,
-            value=value,
-            averaged=(min(counts, default=0), max(counts, default=0)),
+            value=one.value,
+            averaged=_span([other.count for other in tried if other.count]),
             tried=len(tried),
-            diverged=sum(one.state == DIVERGED for _, one in tried),
+            diverged=sum(other.member.state == DIVERGED for other in tried),
+            unmeasured=sum(other.is_unmeasured(measure) for other in tried),
         )
-        for label, (value, member), tried, counts in zip(
-            labels, best, methods.values(), averaged.values(), strict=True
-        )
+        for label, one, tried in zip(labels, best, methods.values(), strict=True)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    member: Member
+    value: float
+    count: int
+
+    def is_unmeasured(self, measure: str) -> bool:
+        return self.member.state != DIVERGED and len(_known(self.member, measure)) == 0
+
+
+def _tuned(settings: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
+    return {key: settings[key] for key in sorted(keys & set(settings))}
+
+
+def _span(counts: Sequence[int]) -> tuple[int, int]:
+    return min(counts, default=0), max(counts, default=0)
 
 
 def _default_measure(sweep: Sweep) -> str:
@@ -82,22 +101,32 @@ def _default_measure(sweep: Sweep) -> str:
     return next(seen, DEFAULT_MEASURES[-1])
 
 
-def value_of(sweep: Sweep, member: Member, measure: str, tail: int) -> tuple[float, int]:
-    """The measure of a run, the worst one if it diverged, and of how many evaluations it is a mean.
+def value_of(member: Member, measure: str, tail: int) -> tuple[float, int]:
+    """The measure of a run and of how many evaluations it is a mean.
 
-    A run that has not ended, or has no such number, cannot be compared: that is refused.
+    The worst one, and 0, if the run diverged or has no such number.
     """
+    known = _known(member, measure)[-1 if measure == "hypergradient_norm" else -tail :]
+    value = float(known.mean()) if len(known) else math.nan
     worst = -math.inf if measure in ACCURACIES else math.inf
-    check_ended(sweep, member)
-    if member.state == DIVERGED or member.run is None:
-        return worst, 0
-    values = getattr(member.run, measure)
-    known = values[~np.isnan(values)][-1 if measure == "hypergradient_norm" else -tail :]
-    if len(known) == 0:
-        problem = f"run {member.hash} has no {measure}; give another measure"
-        raise SweepError(sweep.path / SWEEP_NAME, problem)
-    value = float(known.mean())
     return (value, len(known)) if math.isfinite(value) else (worst, 0)
+
+
+def _known(member: Member, measure: str) -> Floats:
+    """Shape (E',): the values of the measure that a run has, none if it diverged."""
+    if member.state == DIVERGED or member.run is None:
+        return np.empty(0)
+    values: Floats = getattr(member.run, measure)
+    return values[~np.isnan(values)]
+
+
+def _check_measure(sweep: Sweep, measure: str) -> None:
+    """Refuse a measure that no run has, unless all of them diverged."""
+    ended = [member for member in sweep.members if member.state != DIVERGED]
+    for member in ended:
+        check_ended(sweep, member)
+    if ended and not any(len(_known(member, measure)) for member in ended):
+        raise SweepError(sweep.path / SWEEP_NAME, f"no run has {measure}; give another measure")
 
 
 def _at_border(settings: Mapping[str, Any], tuning: Tuning) -> list[str]:
@@ -124,7 +153,7 @@ def _labels(study: Study, sweep: Sweep, chosen: Sequence[Member], keys: set[str]
 def steps_csv(choices: Sequence[Choice]) -> str:
     """The choices as CSV: method, tuned keys, those at the border of the grid, the measure."""
     keys = list(dict.fromkeys(key for choice in choices for key in choice.tuned))
-    lines = [["method", *keys, "at_border", choices[0].measure, "runs", "diverged"]]
+    lines = [["method", *keys, "at_border", choices[0].measure, "runs", "diverged", "unmeasured"]]
     lines += [
         [
             choice.label,
@@ -133,6 +162,7 @@ def steps_csv(choices: Sequence[Choice]) -> str:
             f"{choice.value:.10g}",
             str(choice.tried),
             str(choice.diverged),
+            str(choice.unmeasured),
         ]
         for choice in choices
     ]

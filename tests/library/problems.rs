@@ -1,14 +1,12 @@
 //! Problems' directions by closed form and by an independent evaluation of the losses (by finite
 //! differences: gradients.rs), one by one; and the exact hypergradient is exact.
 
-mod common;
-
 use ndarray::{Array1, Array2};
 use ndarray_linalg::Solve;
 use serde_json::{Value, json};
 
-use common::hyper_dual::{self, Batch};
-use common::{
+use crate::common::hyper_dual::{self, Batch};
+use crate::common::{
     Levels, SEED, alone, bits, distance, normal, on_ranks, problem, problem_examples,
     regularization_examples, svmlight, uncompressed_net,
 };

@@ -1,14 +1,11 @@
 //! jobs/slurm.sbatch with a Slurm and a program that only write down what they are asked.
 
-#[path = "process/mod.rs"]
-mod process;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use process::{Finished, LIMIT, Running, finish, start, text, until};
+use crate::process::{Finished, LIMIT, Running, finish, start, text, until};
 
 /// A run that does 10 iterations a part and stops for $REASON: at once unless that is a signal.
 const PROGRAM: &str = r#"#!/bin/bash

@@ -4,8 +4,6 @@
 //! `tests/numpy/evaluate.py` evaluates the definitions and compares. The interpreter is `python3`, and
 //! nothing is compared if it has no NumPy; `SOBAYA_PYTHON` names one that must have it.
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
@@ -15,7 +13,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use common::{
+use crate::common::{
     SEED, alone, assert_all_kinds, folder, normal, problem, svmlight, uncompressed_net, uneven,
 };
 use sobaya::data::{Label, Loaded, Request, Sampler, Scale, Split, load};

@@ -1,13 +1,11 @@
 //! Every registered algorithm follows its listing, counts its bytes, and on heterogeneous workers
 //! reaches what theory says: error feedback the uncompressed accuracy, compression alone not.
 
-mod common;
-
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use common::{SEED, WORKERS, assert_all_kinds, compressor, distance, packed, problem, run};
+use crate::common::{SEED, WORKERS, assert_all_kinds, compressor, distance, packed, problem, run};
 use sobaya::algorithms;
 use sobaya::problems::Draw;
 use sobaya::run::Outcome;
@@ -40,7 +38,7 @@ fn single_loops(theta: f64) -> Vec<Value> {
     ]
 }
 
-/// Parameters of every registered algorithm; `tests/double_loops.rs` has more on those with loops.
+/// Parameters of every registered algorithm; `tests/library/double_loops.rs` has more on those with loops.
 fn examples() -> Vec<Value> {
     let mut examples = single_loops(0.1);
     examples.extend([
@@ -180,7 +178,7 @@ fn traffic_is_the_length_of_the_packets() {
             true => {
                 let length = |d: u64| {
                     let mut compressor = compressor::<f32>(&rand_k(), d as usize);
-                    packed(&mut *compressor, &vec![1.0; d as usize], common::key(0)).len()
+                    packed(&mut *compressor, &vec![1.0; d as usize], crate::common::key(0)).len()
                 };
                 blocks.iter().map(|&d| length(d) as u64).sum()
             }
@@ -200,7 +198,7 @@ fn noisy() -> Value {
 
 /// (x, y, z) after some iterations on the noisy quadratic problem.
 fn iterate<F: Scalar>(algorithm: &Value, compressor: &Value, iterations: u64) -> Vars<f64> {
-    common::iterate::<F>(&noisy(), algorithm, compressor, iterations)
+    crate::common::iterate::<F>(&noisy(), algorithm, compressor, iterations)
 }
 
 #[test]

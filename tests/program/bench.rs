@@ -1,8 +1,6 @@
 //! The measurements run, alone and on several ranks, and their JSON has what is documented.
 
-mod process;
-
-use process::{finish, mpirun, sobaya};
+use crate::process::{finish, mpirun, sobaya};
 use serde_json::Value;
 
 fn json(arguments: &[&str], ranks: usize) -> Value {

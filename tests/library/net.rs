@@ -1,10 +1,8 @@
 //! The patterns over packets by themselves: two rounds of low rank, the ways down, replicated servers.
 
-mod common;
-
 use serde_json::{Value, json};
 
-use common::{alone, distance, links, normal, on_ranks, setting};
+use crate::common::{alone, distance, links, normal, on_ranks, setting};
 use sobaya::comm::{Comm, CommError, Cost, Messages, Peer, Work};
 use sobaya::compressors::{self, Coder, Site};
 use sobaya::net::{Collective, Downlink, Links, Net, NetError, PHASES, Round};
@@ -157,7 +155,7 @@ fn with_difference(config: &Value) -> Links<f64> {
     let all = [(); 3].map(|()| identity());
     let mut links = links::<f64>(&all, &json!({ "kind": "none" }), dims(), 0..WORKERS);
     links.down = Downlink::Difference(dims().blocks().map(|dim| {
-        let compressor = common::compressor::<f64>(config, dim);
+        let compressor = crate::common::compressor::<f64>(config, dim);
         let gain = compressor.bound().contraction();
         (compressor, gain)
     }));
@@ -390,7 +388,8 @@ fn a_round_moves_its_variables_alone() {
             assert_eq!(arrived, expected, "{way}");
         }
         assert_eq!(net.losses(), Losses { upper: 5.0, lower: 2.0 }, "{way}");
-        let worker = |worker| Draw { seed: common::SEED, worker, iteration: 9, lower: 3, upper: 1 };
+        let worker =
+            |worker| Draw { seed: crate::common::SEED, worker, iteration: 9, lower: 3, upper: 1 };
         assert!(draws.iter().enumerate().all(|(i, &draw)| draw == worker(i % WORKERS)), "{way}");
         // Losses of another iteration are forgotten.
         net.publish(10, &server, &mut copy).expect("the only rank");

@@ -1,11 +1,9 @@
 //! The config of docs/own-problem.md for data of the user's own runs as it stands there.
 
-mod process;
-
 use std::fs;
 use std::path::Path;
 
-use process::{finish, mpirun, sobaya, summary, text};
+use crate::process::{finish, mpirun, sobaya, summary, text};
 use serde_json::json;
 
 /// The last config of the page.

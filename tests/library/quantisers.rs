@@ -1,11 +1,11 @@
 //! Quantisers: packets of the same bits on every instruction set, of the length that their format
 //! says, at the ends of the range of numbers and of buckets; errors of normal vectors.
 
-mod common;
-
 use serde_json::{Value, json};
 
-use common::{Levels, add_packed, bits, compressor, compressor_examples, key, normal, packed};
+use crate::common::{
+    Levels, add_packed, bits, compressor, compressor_examples, key, normal, packed,
+};
 use sobaya::compressors::{self, Bound, NotFinite};
 use sobaya::packet::{DecodeError, HEADER, Packet};
 use sobaya::scalar::Scalar;

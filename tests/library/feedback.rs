@@ -1,13 +1,13 @@
 //! Feedback: the packets alone tell the server every worker's memory, bit for bit, and what a worker
 //! compresses is what the recursion of its feedback says.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use common::{SEED, assert_all_kinds, bits, compressor, links, on_ranks, problem, run, setting};
+use crate::common::{
+    SEED, assert_all_kinds, bits, compressor, links, on_ranks, problem, run, setting,
+};
 use sobaya::archive::{Archive, Holder};
 use sobaya::comm::{Comm, CommError, Cost, Messages, Peer, Placement, Work};
 use sobaya::compressors::{Bound, Compressor};

@@ -1,8 +1,6 @@
 //! Compressed runs reach the accuracy of the uncompressed one with a tenth of the bytes.
 
-mod process;
-
-use process::{mnist_small, on_threads, plan};
+use crate::process::{mnist_small, on_threads, plan};
 use serde_json::json;
 
 const SEEDS: [u64; 3] = [1, 2, 3];

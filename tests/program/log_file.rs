@@ -1,14 +1,12 @@
 //! log.h5 holds what it promises, with named dimensions, and agrees with summary.json.
 
-mod process;
-
 use std::path::{Path, PathBuf};
 
+use crate::process::{attribute, column, finish, log, mnist_small, mpirun, plan, quadratic};
+use crate::process::{sobaya, summary, write};
 use hdf5::types::TypeDescriptor::{self, Float, Integer};
 use hdf5::types::{FloatSize, IntSize, VarLenArray};
 use hdf5::{File, ObjectReference, ObjectReference1, ReferencedObject};
-use process::{attribute, column, finish, log, mnist_small, mpirun, plan, quadratic};
-use process::{sobaya, summary, write};
 use serde_json::{Value, json};
 
 const I4: TypeDescriptor = Integer(IntSize::U4);
@@ -59,7 +57,8 @@ fn promised() -> Vec<(&'static str, TypeDescriptor, &'static [&'static str])> {
 fn run(folder: &Path, config: &Value, ranks: usize) -> PathBuf {
     let path = write(folder, config);
     let output = folder.join(format!("on {ranks} ranks"));
-    let program = sobaya(&["run", process::text(&path), "--out", process::text(&output)]);
+    let program =
+        sobaya(&["run", crate::process::text(&path), "--out", crate::process::text(&output)]);
     finish(mpirun(ranks, &program)).well();
     output
 }
@@ -208,7 +207,7 @@ fn bytes_of_an_iteration_of_rounds_are_in_its_row() {
         assert!(loss[0].is_nan() && loss[1..].iter().all(|loss| loss.is_finite()), "{name}");
     }
     let path = write(folder.path(), &config);
-    let check = finish(sobaya(&["check", process::text(&path)])).well();
+    let check = finish(sobaya(&["check", crate::process::text(&path)])).well();
     let foretold = format!("iteration    <=  {} (1.00 times", sobaya::log::bytes(iteration));
     assert!(check.out.contains(&foretold), "{foretold}: {}", check.out);
 }
@@ -304,7 +303,7 @@ fn runs_of_one_process_log_side_by_side() {
     std::thread::scope(|scope| {
         for i in 0..8 {
             let (plan, output) = (&plan, folder.path().join(i.to_string()));
-            scope.spawn(move || process::on_threads(plan, 1, Some(&output)));
+            scope.spawn(move || crate::process::on_threads(plan, 1, Some(&output)));
         }
     });
     let expected = column(&log(&folder.path().join("0")), "upper_loss");

@@ -1,10 +1,8 @@
 //! Methods without a server: what they must equal, and what they reach on agents with different losses.
 
-mod common;
-
 use serde_json::{Value, json};
 
-use common::{SEED, WORKERS, distance, mean_iterate, plan, problem, run};
+use crate::common::{SEED, WORKERS, distance, mean_iterate, plan, problem, run};
 use sobaya::archive::{Archive, Holder};
 use sobaya::graph::Graph;
 use sobaya::problems::Draw;
@@ -47,7 +45,7 @@ fn the_mean_of_equal_agents_moves_as_a_server_does() {
     ] {
         let problem = json!({ "kind": "quadratic", "heterogeneity": heterogeneity, "noise": 0.1 });
         let identity = json!({ "kind": "identity" });
-        let server = common::iterate::<f64>(&problem, &algorithm("cm-soba"), &identity, 500);
+        let server = crate::common::iterate::<f64>(&problem, &algorithm("cm-soba"), &identity, 500);
         for topology in topologies {
             let config = json!({ "problem": problem, "algorithm": algorithm("d-soba"),
                 "topology": { "kind": topology } });
@@ -73,8 +71,8 @@ fn iterates(config: &Value, stops: &[u64]) -> Vec<Vec<Vars<f64>>> {
     let algorithm = sobaya::run::build::algorithm::<f64>(&plan, &*problem, hosted.clone());
     let (links, mut algorithm) = (links.expect("a good plan"), algorithm.expect("a good plan"));
     let dims = problem.dims();
-    let comm = &mut common::alone();
-    let mut net = sobaya::net::Net::new(comm, common::setting(plan.workers, dims), links);
+    let comm = &mut crate::common::alone();
+    let mut net = sobaya::net::Net::new(comm, crate::common::setting(plan.workers, dims), links);
     let mut workers = sobaya::workers::Workers::new(problem);
     let mut done = 0;
     let mut after = |stop: u64| {
@@ -318,14 +316,14 @@ fn links_are_counted_wherever_their_agents_are() {
     config["topology"]["kind"] = json!("star");
     let plan = plan(config);
     let counts = |ranks: usize| {
-        let by_rank = common::on_ranks(ranks, |comm| {
+        let by_rank = crate::common::on_ranks(ranks, |comm| {
             let placement = sobaya::comm::Placement { workers: WORKERS, ranks };
             let hosted = placement.hosted(sobaya::comm::Comm::rank(comm));
             let problem = problem::<f64>(&plan.problem, WORKERS, hosted.clone());
             let links = sobaya::run::build::links::<f64>(&plan, &*problem, hosted.clone());
             let algorithm = sobaya::run::build::algorithm::<f64>(&plan, &*problem, hosted);
             let mut algorithm = algorithm.expect("a good plan");
-            let setting = common::setting(WORKERS, problem.dims());
+            let setting = crate::common::setting(WORKERS, problem.dims());
             let mut net = sobaya::net::Net::new(comm, setting, links.expect("a good plan"));
             let mut workers = sobaya::workers::Workers::new(problem);
             for k in 0..4 {
@@ -354,8 +352,9 @@ fn what_fails_on_one_rank_ends_all() {
     config["algorithm"]["gamma"] = json!(10.0);
     let plan = plan(config);
     for ranks in [1, 3, WORKERS] {
-        let errors = common::on_ranks(ranks, |comm| {
-            let ended = sobaya::run::run(&plan, comm, &common::folder(), &Options::new(None));
+        let errors = crate::common::on_ranks(ranks, |comm| {
+            let ended =
+                sobaya::run::run(&plan, comm, &crate::common::folder(), &Options::new(None));
             let error = ended.expect_err("the steps are too long");
             (error.code(), error.agreed(), error.to_string())
         });
@@ -382,10 +381,10 @@ fn ranks_change_no_bit() {
         let plan = plan(config);
         let outcome = |ranks: usize| {
             let run = |comm: &mut dyn sobaya::comm::Comm| {
-                sobaya::run::run(&plan, comm, &common::folder(), &Options::new(None))
+                sobaya::run::run(&plan, comm, &crate::common::folder(), &Options::new(None))
                     .expect("a run")
             };
-            let root = common::on_ranks(ranks, run).swap_remove(0).expect("the root's");
+            let root = crate::common::on_ranks(ranks, run).swap_remove(0).expect("the root's");
             let values = root.evaluations.iter().flat_map(|(_, evaluation)| evaluation.values());
             let bits: Vec<u64> = values.map(f64::to_bits).collect();
             (root.state_hash, root.traffic, bits)

@@ -1,11 +1,9 @@
 //! Algorithms that make several rounds an iteration: each is held to its listing, written out here in
 //! a plain way, and reaches what theory says.
 
-mod common;
-
 use serde_json::{Value, json};
 
-use common::{SEED, WORKERS, distance, problem, run};
+use crate::common::{SEED, WORKERS, distance, problem, run};
 use sobaya::problems::{Draw, Problem};
 use sobaya::vars::{Block, Blocks, Vars, dot};
 
@@ -18,7 +16,7 @@ fn quadratic(noise: f64) -> Value {
 /// (x, y, z) after some iterations of the program.
 fn found(algorithm: &Value, noise: f64, iterations: u64) -> Vars<f64> {
     let identity = json!({ "kind": "identity" });
-    common::iterate::<f64>(&quadratic(noise), algorithm, &identity, iterations)
+    crate::common::iterate::<f64>(&quadratic(noise), algorithm, &identity, iterations)
 }
 
 /// The workers of the noisy quadratic problem, and where the run is.

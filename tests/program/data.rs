@@ -1,8 +1,6 @@
 //! Data of the user's own: the same samples in every format, the same bits on any number of ranks,
 //! and the files of public collections where they are.
 
-mod process;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 use sobaya::config::{Count, Share};
 use sobaya::data::{Dataset, Features, Folder, LoadError, Loaded, Partition, Request, Scale, load};
 
-use process::{mnist_small, on_threads, plan};
+use crate::process::{mnist_small, on_threads, plan};
 
 /// Sample i of a set of 9 features: label 3, 5 or 8 and bytes, a part of them zero.
 fn sample(i: usize, nonzero: usize) -> (u8, [u8; 9]) {

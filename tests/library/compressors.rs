@@ -1,12 +1,10 @@
 //! Every registered compressor keeps what it promises: its bound, by Monte Carlo; its packet's
 //! length; purity in (vector, key); linearity of what the receiver adds.
 
-mod common;
-
 use serde_json::{Value, json};
 
-use common::bias::{Bias, assert_unbiased, most_nats, steps};
-use common::{
+use crate::common::bias::{Bias, assert_unbiased, most_nats, steps};
+use crate::common::{
     DIMS, Levels, add_packed, bits, compressor, compressor_examples, key, normal, packed, vectors,
 };
 use sobaya::compressors::{self, Bound};

@@ -1,10 +1,8 @@
 //! Top-k: what it selects, what its codes lose, which code of the positions it takes.
 
-mod common;
-
 use serde_json::{Value, json};
 
-use common::{
+use crate::common::{
     DIMS, Levels, add_packed, bits, compressor, compressor_examples, key, normal, packed, vectors,
 };
 use sobaya::compressors::{self, Bound, Compressor, Site};

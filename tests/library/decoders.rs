@@ -1,8 +1,6 @@
 //! Hostile bytes at every registered compressor's decoder: it returns an error or a sum, never
 //! panics, and allocates no more than the receiver's own vector takes.
 
-mod common;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -11,7 +9,7 @@ use proptest::test_runner::FileFailurePersistence;
 use rand::Rng;
 use serde_json::{Value, json};
 
-use common::{compressor, compressor_examples, key, normal, packed};
+use crate::common::{compressor, compressor_examples, key, normal, packed};
 use sobaya::packet::{DecodeError, HEADER, Packet};
 use sobaya::scalar::Scalar;
 

@@ -1,8 +1,6 @@
 //! Hyper-cleaning: what travels of x, what is refused, and that it tells clean from wrong labels.
 
-mod process;
-
-use process::{mnist_small, on_threads, plan};
+use crate::process::{mnist_small, on_threads, plan};
 use serde_json::{Value, json};
 use sobaya::config::Plan;
 use sobaya::data::Folder;

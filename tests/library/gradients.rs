@@ -1,13 +1,11 @@
 //! Every registered problem's directions are derivatives of its losses, by finite differences; and the
 //! check that says so finds what is wrong.
 
-mod common;
-
 use std::ops::Range;
 
 use serde_json::{Value, json};
 
-use common::{SEED, problem, problem_examples};
+use crate::common::{SEED, problem, problem_examples};
 use sobaya::gradients::{self, Finding};
 use sobaya::problems::{Draw, FullSample, LocalMetrics, Losses, Problem};
 use sobaya::vars::{Block, Blocks, Dims, Vars, add_scaled};
