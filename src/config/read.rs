@@ -14,6 +14,8 @@ use super::ConfigError;
 const MAX_BYTES: u64 = 1 << 20;
 /// No config holds more numbers, words, lists and objects: each takes up to 2 kB while it is checked.
 const MAX_VALUES: usize = 10_000;
+/// Names the file's schema to editors.
+pub(super) const SCHEMA_KEY: &str = "$schema";
 /// No key lies deeper.
 const MAX_DEPTH: usize = 16;
 
@@ -46,11 +48,16 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Value, String> {
     if text.trim_ascii().is_empty() {
         return Err("it is empty; docs/config.md has an example".into());
     }
-    let value = read_text(text)?;
-    if !value.is_object() {
-        return Err("the top level must be an object { ... }".into());
+    match read_text(text)? {
+        Value::Object(mut keys) => match keys.remove(SCHEMA_KEY) {
+            // By it an editor finds the schema; it says nothing about the run.
+            None | Some(Value::String(_)) => Ok(Value::Object(keys)),
+            Some(other) => Err(format!(
+                "{SCHEMA_KEY} must be a string, the path or address of the schema, found {other}"
+            )),
+        },
+        _ => Err("the top level must be an object { ... }".into()),
     }
-    Ok(value)
 }
 
 /// The text of a file of edges, or why it cannot be read.
@@ -252,6 +259,9 @@ mod tests {
             assert!(problem.contains(words), "{text:.40}: {problem}");
         }
         assert!(read_bytes(b"{\"a\": \"\xff\"}").unwrap_err().contains("byte 8"));
+        assert!(read_bytes(br#"{"$schema": 1}"#).unwrap_err().contains("must be a string"));
+        let named = read_bytes(br#"{"$schema": "schema.json", "a": {"$schema": 1}}"#).unwrap();
+        assert_eq!(named, json!({ "a": { "$schema": 1 } }));
         let deepest = format!("{}1{}", r#"{"a":"#.repeat(16), "}".repeat(16));
         assert!(read_bytes(deepest.as_bytes()).is_ok());
     }

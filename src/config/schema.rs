@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::graph::Rates;
 use super::plan::Written;
+use super::read::SCHEMA_KEY;
 use crate::graph::Topology;
 
 /// Schema of the whole config: the fixed keys, and one alternative for each registered kind.
@@ -31,6 +32,8 @@ pub fn schema() -> Value {
         json!({ "anyOf": [one, separate] })
     };
     let properties = &mut schema["properties"];
+    properties[SCHEMA_KEY] = json!({ "type": "string",
+        "description": "Path or address of this schema, for editors; not a part of the run." });
     properties["problem"] = problem;
     properties["algorithm"] = algorithm;
     properties["compressor"] = one_or_three(compressor);
