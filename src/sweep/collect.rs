@@ -14,9 +14,17 @@ const LEFT_OUT: [&str; 2] = ["name", "status"];
 impl Sweep {
     /// Writes `collected.h5`, a group for each finished member, and `summary.csv`, a row for each: hash,
     /// settings, the figures of its summary.json, and the program that made it. Returns how many members are in them.
+    /// Refused, and nothing written, where members would be lost that earlier files may hold.
     pub fn collect(&self) -> Result<usize, SweepError> {
+        let recorded = self.recorded()?;
+        recorded.as_ref().map_or(Ok(()), |record| self.keeps_all(record))?;
         let finished = self.finished()?;
-        output::create_folder(&self.folder)?;
+        if finished.is_empty() {
+            return Err(SweepError::NothingFinished { folder: self.folder.clone() });
+        }
+        if recorded != Some(self.record()) {
+            self.claim()?;
+        }
         let logs: Vec<_> = finished
             .iter()
             .map(|(member, folder, _)| (member.hash.clone(), folder.log()))

@@ -67,7 +67,12 @@ pub struct MemberFolder(PathBuf);
 impl MemberFolder {
     /// The folder of a member of the sweep in `sweep`.
     pub fn new(sweep: &Path, member: &Member) -> Self {
-        Self(sweep.join(&member.hash))
+        Self::named(sweep, &member.hash)
+    }
+
+    /// The folder of the member with this hash.
+    pub fn named(sweep: &Path, hash: &str) -> Self {
+        Self(sweep.join(hash))
     }
 
     /// Where it is.
@@ -87,16 +92,19 @@ impl MemberFolder {
 
     /// How far the member is.
     pub fn state(&self, member: &Member) -> State {
-        if let Some(summary) = self.json("summary.json")
-            && summary["status"] == log::Status::Completed.name()
-        {
+        match self.completed().is_none() && Lock::is_held(&self.lock()) {
+            true => State::Running,
+            false => self.state_at_rest(member),
+        }
+    }
+
+    /// The same for the holder of the member's lock, which runs nothing yet.
+    pub fn state_at_rest(&self, member: &Member) -> State {
+        if let Some(summary) = self.completed() {
             return match self.is_of("config.json", member) {
                 true => State::Finished(summary),
                 false => State::Foreign,
             };
-        }
-        if Lock::is_held(&self.lock()) {
-            return State::Running;
         }
         match self.kept_failure() {
             None => self.checkpoint().map_or(State::Waiting, State::Stopped),
@@ -105,6 +113,12 @@ impl MemberFolder {
             }
             Some(failure) => State::Failed(failure),
         }
+    }
+
+    /// The summary of a completed run.
+    pub fn completed(&self) -> Option<Value> {
+        let summary = self.json("summary.json")?;
+        (summary["status"] == log::Status::Completed.name()).then_some(summary)
     }
 
     /// The iteration of its newest checkpoint.

@@ -1,7 +1,7 @@
 //! Sweeps: many runs from one file, each in a folder that is named by its config's hash.
 //!
-//! `file.rs` reads the sweep file, `plan.rs` makes its members, `folder.rs` says how far one is and
-//! `origin.rs` what made it, `standing.rs` tells those that are to be run from those that are kept, `runner.rs`
+//! `file.rs` reads the sweep file, `plan.rs` makes its members, `record.rs` says which sweep a folder holds,
+//! `folder.rs` how far a member is and `origin.rs` what made it, `standing.rs` tells those that are to be run from those that are kept, `runner.rs`
 //! runs them as children (`child.rs`) and heeds `signals.rs`, `slurm.rs` has them run by job arrays, `status.rs` and `collect.rs` say
 //! what came out.
 //!
@@ -18,6 +18,7 @@ mod folder;
 mod lock;
 mod origin;
 mod plan;
+mod record;
 mod runner;
 mod signals;
 mod slurm;
@@ -27,7 +28,7 @@ mod status;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::{ConfigError, KeyError};
 use crate::data::Folder;
@@ -82,6 +83,17 @@ pub enum SweepError {
     Taken { folder: PathBuf, holder: String },
     #[error("{} holds the sweep {found:?}; give another --out", folder.display())]
     Other { folder: PathBuf, found: String },
+    #[error("{} holds {what}; give another --out", folder.display())]
+    NoSweep { folder: PathBuf, what: &'static str },
+    #[error(
+        "{} has members that finished and are no longer in the sweep file, {} among them, and the \
+         table would lose them; run the file as it is now, if that is meant, or give another --out",
+        folder.display(),
+        hash.escape_debug()
+    )]
+    Lost { folder: PathBuf, hash: String },
+    #[error("no member in {} is finished, and nothing was written", folder.display())]
+    NothingFinished { folder: PathBuf },
     #[error("{} holds a run of another config; move or remove the folder", folder.display())]
     Foreign { folder: PathBuf },
     #[error("{}: {source}; check space and permissions", path.display())]
@@ -133,6 +145,9 @@ impl SweepError {
             Self::Refused { .. }
             | Self::Taken { .. }
             | Self::Other { .. }
+            | Self::NoSweep { .. }
+            | Self::Lost { .. }
+            | Self::NothingFinished { .. }
             | Self::Foreign { .. }
             | Self::Io { .. }
             | Self::Log(_)
@@ -222,29 +237,22 @@ impl Sweep {
     /// Takes the folder and writes the plan to it.
     fn claim(&self) -> Result<Lock, SweepError> {
         let lock = self.lock(Sharing::Alone, Duration::ZERO)?;
-        let path = self.folder.join("sweep.json");
-        let found = std::fs::read(&path).ok();
-        let found = found.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-        match found.as_ref().map(|found| found["name"].as_str().unwrap_or_default()) {
-            Some(found) if found != self.file.name => {
-                Err(SweepError::Other { folder: self.folder.clone(), found: found.to_owned() })
-            }
-            _ => {
-                let members: Vec<Value> = self.members.iter().map(Member::record).collect();
-                let json = json!({ "name": self.file.name, "members": members });
-                output::replace(&path, format!("{json:#}\n").as_bytes())?;
-                Ok(lock)
-            }
-        }
+        self.write_record()?;
+        Ok(lock)
     }
 
+    /// Takes the folder, which must be this sweep's, or nobody's.
     fn lock(&self, sharing: Sharing, patience: Duration) -> Result<Lock, SweepError> {
+        // Before the lock, too: a run's lock has the same name, and is not to be written to.
+        self.recorded()?;
         output::create_folder(&self.folder)?;
         let path = self.folder.join("lock");
-        Lock::take(&path, sharing, patience)?.ok_or_else(|| SweepError::Taken {
+        let lock = Lock::take(&path, sharing, patience)?.ok_or_else(|| SweepError::Taken {
             folder: self.folder.clone(),
             holder: Lock::holder(&path),
-        })
+        })?;
+        self.recorded()?;
+        Ok(lock)
     }
 
     fn state(&self, member: &Member) -> Result<State, SweepError> {

@@ -1,0 +1,86 @@
+//! Folders that hold something else than the sweep: nothing of it is lost.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::case::{Case, example};
+use crate::process::{files, finish, sobaya, text, write};
+
+/// What an action is refused with in this sweep's folder, in which nothing changes by it.
+fn refused(case: &Case, arguments: &[&str], words: &[&str]) {
+    let before = files(&case.out());
+    let refused = case.run(arguments);
+    assert_eq!(refused.code, 5, "{arguments:?}: {}{}", refused.out, refused.err);
+    for word in words {
+        assert!(refused.err.contains(word), "{arguments:?}, {word}: {}", refused.err);
+    }
+    assert!(before == files(&case.out()), "{arguments:?}: something was written");
+}
+
+const ACTIONS: [&[&str]; 4] = [&[], &["collect"], &["run", "--member", "0"], &["--slurm"]];
+
+#[test]
+fn a_folder_of_another_sweep_is_left_alone() {
+    let mut sweep = example();
+    sweep["launcher"] = json!([]);
+    sweep["grid"]["seed"] = json!([1]);
+    let case = Case::new(&sweep);
+    case.run(&[]).well();
+    case.run(&["collect"]).well();
+    sweep["name"] = json!("other");
+    fs::write(&case.file, sweep.to_string()).expect("a writable folder");
+    for action in ACTIONS {
+        refused(&case, action, &["holds the sweep \"example\"", "another --out"]);
+    }
+    // A sweep file of the user's, with this very name.
+    fs::write(case.out().join("sweep.json"), sweep.to_string()).expect("our own file");
+    for action in ACTIONS {
+        refused(&case, action, &["no sweep's record", "another --out"]);
+    }
+}
+
+#[test]
+fn a_folder_of_a_run_is_left_alone() {
+    let case = Case::new(&example());
+    let config = write(case.folder.path(), &example()["base"]);
+    finish(sobaya(&["run", text(&config), "--out", text(&case.out())])).well();
+    for action in ACTIONS {
+        refused(&case, action, &["holds a run", "another --out"]);
+    }
+}
+
+#[test]
+fn rows_of_the_table_are_not_lost_to_a_file_that_was_edited() {
+    let mut sweep = example();
+    sweep["launcher"] = json!([]);
+    let case = Case::new(&sweep);
+    refused_empty(&case);
+    case.run(&["run", "--member", "1"]).well();
+    assert_eq!(case.run(&["collect"]).well().out, "1 of 3 members collected\n");
+    let edited = |sweep: &serde_json::Value| {
+        fs::write(&case.file, sweep.to_string()).expect("a writable folder");
+    };
+    let finished = case.plan()[1].hash.clone();
+    sweep["grid"]["seed"] = json!([4, 5]);
+    edited(&sweep);
+    refused(&case, &["collect"], &[&finished, "no longer in the sweep file"]);
+    // What is added, or was not finished, is no loss; the record is that of the file.
+    sweep["grid"]["seed"] = json!([2, 5]);
+    edited(&sweep);
+    assert_eq!(case.run(&["collect"]).well().out, "1 of 2 members collected\n");
+    let record = fs::read_to_string(case.out().join("sweep.json")).expect("a record");
+    assert!(case.plan().iter().all(|member| record.contains(&member.hash)), "{record}");
+    // A run says that the file is meant as it is.
+    sweep["grid"]["seed"] = json!([5]);
+    edited(&sweep);
+    case.run(&[]).well();
+    assert_eq!(case.run(&["collect"]).well().out, "1 of 1 members collected\n");
+}
+
+fn refused_empty(case: &Case) {
+    let refused = case.run(&["collect"]);
+    assert_eq!(refused.code, 5, "{}", refused.out);
+    assert!(refused.err.contains("no member in"), "{}", refused.err);
+    assert!(!case.out().exists());
+}
