@@ -36,6 +36,16 @@ pub enum State {
     Foreign,
 }
 
+impl State {
+    /// This state of a folder, which is refused if it holds a run of another config.
+    pub fn ours(self, folder: &MemberFolder) -> Result<Self, SweepError> {
+        match self {
+            Self::Foreign => Err(SweepError::Foreign { folder: folder.path().to_owned() }),
+            state => Ok(state),
+        }
+    }
+}
+
 /// How an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -98,7 +108,8 @@ impl MemberFolder {
         }
     }
 
-    /// The same for the holder of the member's lock, which runs nothing yet.
+    /// The same for the holder of the member's lock, which runs nothing yet: the system does not say by whom a
+    /// lock is held.
     pub fn state_at_rest(&self, member: &Member) -> State {
         if let Some(summary) = self.completed() {
             return match self.is_of("config.json", member) {

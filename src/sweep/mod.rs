@@ -257,10 +257,7 @@ impl Sweep {
 
     fn state(&self, member: &Member) -> Result<State, SweepError> {
         let folder = MemberFolder::new(&self.folder, member);
-        match folder.state(member) {
-            State::Foreign => Err(SweepError::Foreign { folder: folder.path().to_owned() }),
-            state => Ok(state),
-        }
+        folder.state(member).ours(&folder)
     }
 
     /// Each finished member with its folder and summary.

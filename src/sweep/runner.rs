@@ -41,6 +41,8 @@ enum Started<'a> {
     Runs(Running<'a>),
     /// Another process has finished it meanwhile.
     Finished,
+    /// Another process has seen it diverge meanwhile.
+    Diverged(Failure),
     /// Another process holds it.
     Busy,
 }
@@ -116,6 +118,7 @@ impl<'a> Runner<'a> {
         match self.start(next.member) {
             Ok(Started::Runs(running)) => self.running.push(running),
             Ok(Started::Finished) => self.finished += 1,
+            Ok(Started::Diverged(failure)) => self.failures.push(failure),
             Ok(Started::Busy) => return self.postpone(next),
             // The others have the same launcher. What runs comes to its end.
             Err(error @ SweepError::Launcher { .. }) => {
@@ -148,10 +151,13 @@ impl<'a> Runner<'a> {
         let Some(lock) = Lock::take(&folder.lock(), Sharing::Alone, Duration::ZERO)? else {
             return Ok(Started::Busy);
         };
-        // A task of a job array may have finished it meanwhile.
-        let state = self.sweep.state(member)?;
+        // A task of a job array may have brought it to its end meanwhile.
+        let state = folder.state_at_rest(member).ours(&folder)?;
         if !self.sweep.is_due(&folder, &state) {
-            return Ok(Started::Finished);
+            return Ok(match state {
+                State::Diverged(failure) => Started::Diverged(failure),
+                _ => Started::Finished,
+            });
         }
         if !self.sweep.goes_on(&folder, &state) {
             folder.clear()?;

@@ -1,6 +1,7 @@
 //! Sweeps: what they plan, and that nothing that happens to them is seen in what they leave.
 
 mod case;
+mod diverged;
 mod folders;
 mod members;
 #[path = "../process/mod.rs"]
