@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::SweepError;
-use crate::config::{Count, KeyError, parse, read_file, set_key};
+use crate::config::{Count, KeyError, parse, read_file};
 
 /// The longest name of a sweep: its runs' names are longer by a hyphen and a hash.
 const MAX_NAME: usize = 80;
@@ -53,8 +53,10 @@ pub struct Axis {
 pub struct SweepFile {
     /// Name of the sweep.
     pub name: String,
-    /// The config that all members start from, `set` applied.
+    /// The config that all members start from.
     pub base: Value,
+    /// What is set in every member that has a use for it, unless list or grid say otherwise.
+    pub set: Vec<(String, Value)>,
     /// The axes of the grid.
     pub grid: Vec<Axis>,
     /// Settings, each of which is combined with the whole grid; one without settings if there are none.
@@ -88,10 +90,7 @@ impl SweepFile {
     fn from_written(written: Written, mut base: Value) -> Result<Self, KeyError> {
         check_name(&written.name)?;
         base["name"] = json!(written.name);
-        for (key, value) in written.set {
-            check_key(&key).map_err(|e| e.below("set"))?;
-            set_key(&mut base, &key, value).map_err(|p| KeyError::value("set", p))?;
-        }
+        written.set.keys().try_for_each(|key| check_key(key)).map_err(|e| e.below("set"))?;
         let grid = written.grid.into_iter().map(|(key, values)| axis(key, values));
         let grid = grid.collect::<Result<Vec<_>, _>>().map_err(|e| e.below("grid"))?;
         check_distinct(&grid).map_err(|e| e.below("grid"))?;
@@ -105,6 +104,7 @@ impl SweepFile {
         Ok(Self {
             name: written.name,
             base,
+            set: written.set.into_iter().collect(),
             grid,
             list,
             ranks: written.ranks.get(),

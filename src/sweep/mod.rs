@@ -54,8 +54,8 @@ pub enum SweepError {
     File { path: PathBuf, error: KeyError },
     #[error("member {settings}: {error}{advice}")]
     Member { settings: String, error: ConfigError, advice: &'static str },
-    #[error("no member uses `{key}` of the grid; {problem}")]
-    NobodyUses { key: String, problem: String },
+    #[error("no member uses `{key}` of {place}; {problem}")]
+    NobodyUses { key: String, place: &'static str, problem: String },
     #[error(
         "list and grid have {size} combinations, a sweep at most {most}; make it several sweeps"
     )]

@@ -1,7 +1,7 @@
 //! From a sweep file to its members: every combination of list and grid, each a whole config.
 //!
-//! A combination may set a key of the grid that its config has no use for, as a compressor's ratio
-//! where nothing is compressed. The plan refuses such a key as unused; it is then dropped, and
+//! A combination may set a key of the grid or of `set` that its config has no use for, as a compressor's
+//! ratio where nothing is compressed. The plan refuses such a key as unused; it is then dropped, and
 //! combinations that have become the same config are one member.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,9 +61,8 @@ pub fn members(file: &SweepFile) -> Result<Vec<Member>, SweepError> {
     let mut unused = BTreeMap::new();
     for entry in &file.list {
         for chosen in combinations(&file.grid) {
-            let combination = Combination { base: &file.base, entry, chosen };
-            let member = combination.resolve(&file.name, &mut unused)?;
-            used.extend(member.settings.keys().cloned());
+            let combination = Combination::new(file, entry, chosen);
+            let member = combination.resolve(&file.name, &mut used, &mut unused)?;
             match places.get(&member.hash) {
                 Some(&place) => merge(&mut members[place], member)?,
                 None => {
@@ -73,10 +72,12 @@ pub fn members(file: &SweepFile) -> Result<Vec<Member>, SweepError> {
             }
         }
     }
-    match file.grid.iter().flat_map(|axis| &axis.keys).find(|key| !used.contains(*key)) {
-        Some(key) => {
-            let problem = unused.remove(key).unwrap_or_default();
-            Err(SweepError::NobodyUses { key: key.clone(), problem })
+    let set = file.set.iter().map(|(key, _)| ("`set`", key));
+    let grid = file.grid.iter().flat_map(|axis| &axis.keys).map(|key| ("the grid", key));
+    match set.chain(grid).find(|(_, key)| !used.contains(&key[..])) {
+        Some((place, key)) => {
+            let problem = unused.remove(&key[..]).unwrap_or_default();
+            Err(SweepError::NobodyUses { key: key.clone(), place, problem })
         }
         None => Ok(members),
     }
@@ -106,57 +107,90 @@ fn combinations<'a>(grid: &'a [Axis]) -> impl Iterator<Item = Vec<(&'a str, &'a 
     })
 }
 
-/// An entry of the list with a choice on each axis.
+/// An entry of the list with a choice on each axis, and what is set in all members.
 struct Combination<'a> {
     base: &'a Value,
+    set: Vec<(&'a str, &'a Value)>,
     entry: &'a [(String, Value)],
     chosen: Vec<(&'a str, &'a Value)>,
 }
 
-impl Combination<'_> {
-    /// The config, without those keys of the grid that it has no use for; why each was dropped goes to
-    /// `unused`.
+impl<'a> Combination<'a> {
+    fn new(
+        file: &'a SweepFile,
+        entry: &'a [(String, Value)],
+        chosen: Vec<(&'a str, &'a Value)>,
+    ) -> Self {
+        let set = file.set.iter().map(|(key, value)| (&key[..], value)).collect();
+        Self { base: &file.base, set, entry, chosen }
+    }
+
+    /// The config, without those keys of `set` and the grid that it has no use for: why each was dropped goes
+    /// to `unused`, and those that stay to `used`.
     fn resolve(
         mut self,
         name: &str,
-        unused: &mut BTreeMap<String, String>,
+        used: &mut BTreeSet<&'a str>,
+        unused: &mut BTreeMap<&'a str, String>,
     ) -> Result<Member, SweepError> {
         loop {
             let error = match self.plan() {
-                Ok(plan) => return self.member(name, plan),
+                Ok(plan) => {
+                    used.extend(self.set.iter().chain(&self.chosen).map(|(key, _)| *key));
+                    return self.member(name, plan);
+                }
                 Err(error) => error,
             };
             let drop = match &error {
                 ConfigError::Key(KeyError { key, unused: true, .. }) => key.clone(),
                 _ => return Err(self.refused(error)),
             };
-            let before = self.chosen.len();
-            self.chosen.retain(|(key, _)| {
-                let kept = !lies_at_or_below(key, &drop);
-                if !kept {
-                    unused.entry((*key).to_owned()).or_insert_with(|| error.to_string());
-                }
-                kept
-            });
-            if self.chosen.len() == before {
+            let before = self.set.len() + self.chosen.len();
+            for settings in [&mut self.set, &mut self.chosen] {
+                settings.retain(|(key, _)| {
+                    let kept = !lies_at_or_below(key, &drop);
+                    if !kept {
+                        unused.entry(*key).or_insert_with(|| error.to_string());
+                    }
+                    kept
+                });
+            }
+            if self.set.len() + self.chosen.len() == before {
                 return Err(self.refused(error));
             }
         }
     }
 
-    /// The config with objects set before the keys within them.
+    /// The config with objects set before the keys within them, and among alike what is set in all members
+    /// first.
     fn plan(&self) -> Result<Plan, ConfigError> {
-        let mut settings: Vec<(&str, &Value)> = self.settings().collect();
-        settings.sort_by_key(|(key, _)| key.split('.').count());
+        let set = self.set.iter().copied().filter(|(key, _)| !self.says(key));
+        let mut settings: Vec<(&str, &Value)> = set.chain(self.settings()).collect();
+        settings.sort_by_key(|(key, _)| depth(key));
         let mut config = self.base.clone();
+        for (key, value) in settings {
+            set_key(&mut config, key, value.clone()).map_err(|p| KeyError::value(key, p))?;
+        }
         if config.pointer("/checkpoint/at_end").is_none() {
             // Nobody gives the members of a sweep more iterations one by one, and they are many.
             let _ = set_key(&mut config, "checkpoint.at_end", json!(false));
         }
-        for (key, value) in settings {
-            set_key(&mut config, key, value.clone()).map_err(|p| KeyError::value(key, p))?;
-        }
         Plan::new(config)
+    }
+
+    /// Whether list or grid put a whole value in the place of what holds a key, and say there what the key is.
+    fn says(&self, key: &str) -> bool {
+        let parents = self.settings().filter_map(|(parent, value)| {
+            Some((depth(parent), key.strip_prefix(parent)?.strip_prefix('.')?, value))
+        });
+        let Some((_, rest, value)) = parents.max_by_key(|(depth, ..)| *depth) else { return false };
+        let mut at = Some(value);
+        for part in rest.split('.') {
+            // Nothing lies within what is no object.
+            let Some(Value::Object(map)) = at else { break };
+            at = map.get(part);
+        }
+        at.is_some()
     }
 
     fn settings(&self) -> impl Iterator<Item = (&str, &Value)> {
@@ -179,13 +213,18 @@ impl Combination<'_> {
             self.settings().map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let advice = match &error {
             ConfigError::Key(KeyError { unused: true, .. }) => {
-                "; a sweep drops unused keys of the grid alone: set this one there, or in those \
-                 entries of the list that use it"
+                "; a sweep drops unused keys of `set` and the grid alone: set this one there, or in \
+                 those entries of the list that use it"
             }
             _ => "",
         };
         SweepError::Member { settings: words(settings.iter()), error, advice }
     }
+}
+
+/// How many objects hold a dotted key, the config among them.
+fn depth(key: &str) -> usize {
+    key.split('.').count()
 }
 
 /// Whether a dotted key names `parent` or something within it.

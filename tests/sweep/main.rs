@@ -73,8 +73,36 @@ fn every_entry_of_the_list_meets_the_whole_grid() {
 }
 
 #[test]
+fn keys_that_are_set_in_all_members_outlive_the_objects_that_hold_them() {
+    let mut sweep = example();
+    sweep["base"].as_object_mut().expect("an object").remove("compressor");
+    sweep["set"] = json!({ "algorithm.rho": 0.5, "algorithm.theta": 0.3, "algorithm.beta": 7,
+        "compressor": { "kind": "rand-k" }, "compressor.ratio": 0.2 });
+    let own = json!({ "kind": "top-k", "ratio": 0.4 });
+    sweep["list"] = json!([{ "algorithm": algorithm("soba") }, { "algorithm": algorithm("ef-soba") },
+        { "algorithm": algorithm("ef-soba"), "compressor": own }]);
+    sweep["grid"] = json!({});
+    let members: Vec<Value> =
+        Case::new(&sweep).plan().into_iter().map(|member| member.plan.resolved).collect();
+    let of = |pointer: &str| -> Vec<Option<&Value>> {
+        members.iter().map(|member| member.pointer(pointer)).collect()
+    };
+    // soba has no theta, and sends everything as it is.
+    assert_eq!(of("/algorithm/rho"), [Some(&json!(0.5)); 3]);
+    assert_eq!(of("/algorithm/beta"), [Some(&json!(0.01)); 3]);
+    assert_eq!(of("/algorithm/theta"), [None, Some(&json!(0.3)), Some(&json!(0.3))]);
+    assert_eq!(of("/compressor/ratio"), [None, Some(&json!(0.2)), Some(&json!(0.4))]);
+}
+
+#[test]
 fn wrong_sweeps_write_nothing() {
-    let cases: [(&str, Value, &[&str]); 11] = [
+    let cases: [(&str, Value, &[&str]); 13] = [
+        (
+            "set",
+            json!({ "iteratons": 5 }),
+            &["no member", "`iteratons` of `set`", "\"iterations\""],
+        ),
+        ("set", json!({ "a..b": 5 }), &["`a..b`", "empty part"]),
         ("grdi", json!({}), &["`grdi`", "did you mean \"grid\"?"]),
         ("name", json!("a/b"), &["`name`", "a/b"]),
         ("base", json!("nowhere.json"), &["nowhere.json"]),
