@@ -17,6 +17,9 @@ pub use claim::Claim;
 pub use files::{create_folder, publish, replace};
 pub use lock::Lock;
 
+/// The file by which a folder is known to be a sweep's. The `lock` beside it is none of a run.
+pub const SWEEP_RECORD: &str = "sweep.json";
+
 /// The output folder cannot be used, or no longer.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -31,6 +34,8 @@ pub enum OutputError {
         folder.display()
     )]
     Locked { folder: PathBuf, holder: String },
+    #[error("the output folder {} holds a sweep; give another --out", folder.display())]
+    Sweep { folder: PathBuf },
     #[error(
         "this run has lost its output folder {} and wrote nothing more to it: {how}; see that one run \
          has the folder, and start it again: it goes on from what was saved",

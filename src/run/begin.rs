@@ -12,7 +12,7 @@ use crate::comm::Comm;
 use crate::config::{Plan, state_config};
 use crate::error::Error;
 use crate::log::{self, Log, LogError, Position, Status};
-use crate::output::{Claim, Lock, OutputError};
+use crate::output::{Claim, Lock, OutputError, SWEEP_RECORD};
 
 /// A run's hold on its output folder.
 pub struct Begun {
@@ -82,6 +82,10 @@ pub fn begin(
 }
 
 fn take(plan: &Plan, folder: &Path, resume: Resume) -> Result<(Lock, Vec<String>, Found), Error> {
+    // Before the lock: a sweep's would be taken for that of a dead run.
+    if json(folder, SWEEP_RECORD)?.is_some_and(|record| record["members"].is_array()) {
+        return Err(OutputError::Sweep { folder: folder.to_owned() }.into());
+    }
     let (lock, notice) = Lock::take(folder)?;
     let found = look(plan, folder, resume)?;
     Ok((lock, notice.into_iter().collect(), found))

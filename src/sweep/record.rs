@@ -8,16 +8,13 @@ use serde_json::{Value, json};
 use super::folder::MemberFolder;
 use super::{Member, Sweep, SweepError};
 use crate::log;
-use crate::output::{self, OutputError};
-
-/// Name of the record in the sweep's folder.
-const RECORD: &str = "sweep.json";
+use crate::output::{self, OutputError, SWEEP_RECORD};
 
 impl Sweep {
     /// What the folder says that it holds; `None` if nothing has said so yet. A folder of another sweep, or of a
     /// run, is refused.
     pub(super) fn recorded(&self) -> Result<Option<Value>, SweepError> {
-        let path = self.folder.join(RECORD);
+        let path = self.folder.join(SWEEP_RECORD);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -53,7 +50,7 @@ impl Sweep {
     /// Writes it.
     pub(super) fn write_record(&self) -> Result<(), SweepError> {
         let text = format!("{:#}\n", self.record());
-        Ok(output::replace(&self.folder.join(RECORD), text.as_bytes())?)
+        Ok(output::replace(&self.folder.join(SWEEP_RECORD), text.as_bytes())?)
     }
 
     /// Refuses if a member of this record is finished, and none of the sweep's any more.

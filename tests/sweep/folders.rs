@@ -1,6 +1,7 @@
 //! Folders that hold something else than the sweep: nothing of it is lost.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -83,4 +84,21 @@ fn refused_empty(case: &Case) {
     assert_eq!(refused.code, 5, "{}", refused.out);
     assert!(refused.err.contains("no member in"), "{}", refused.err);
     assert!(!case.out().exists());
+}
+
+#[test]
+fn a_run_leaves_the_folder_of_a_sweep_alone() {
+    let mut sweep = example();
+    sweep["launcher"] = json!([]);
+    sweep["grid"]["seed"] = json!([1]);
+    let case = Case::new(&sweep);
+    case.run(&[]).well();
+    let before = files(&case.out());
+    let config = write(case.folder.path(), &example()["base"]);
+    let start = Instant::now();
+    let refused = finish(sobaya(&["run", text(&config), "--out", text(&case.out())]));
+    assert_eq!(refused.code, 5, "{}", refused.err);
+    assert!(refused.err.contains("holds a sweep; give another --out"), "{}", refused.err);
+    assert!(start.elapsed() < Duration::from_secs(30), "it has waited for the lock");
+    assert!(before == files(&case.out()), "something was written");
 }
