@@ -43,6 +43,13 @@ fn a_signal_stops_every_member_with_a_checkpoint_from_which_it_goes_on() {
     for (sent, goes_on) in [(libc::SIGUSR1, false), (libc::SIGTERM, true)] {
         let mut running = start(broken.command(&["--local", "2"]));
         hashes.iter().for_each(|hash| await_run(&broken, hash, goes_on));
+        let status = broken.run(&["status"]).well().out;
+        for line in status.lines().filter(|line| line.contains("  running ")) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert!(words[2].parse::<u64>().is_ok(), "{status}");
+            assert_eq!(words[3], "loss", "{status}");
+        }
+        assert!(status.contains("  running "), "{status}");
         let ids = descendants(running.id());
         signal(&running, sent);
         is_gone(&mut running, &ids, Instant::now());
@@ -54,7 +61,8 @@ fn a_signal_stops_every_member_with_a_checkpoint_from_which_it_goes_on() {
         let status = broken.run(&["status"]).well().out;
         assert!(status.contains("2 members: 2 stopped"), "{status}");
         let iterations = summary(&broken.out().join(&hashes[1]))["iterations"].to_string();
-        assert!(status.contains(&iterations), "{iterations}: {status}");
+        let line = status.lines().find(|line| line.starts_with(&hashes[1])).expect("a line");
+        assert!(line.contains(&iterations) && line.contains(" loss "), "{iterations}: {status}");
     }
     // A task of a job array stops its member, too, and says so by its exit code.
     fs::remove_file(broken.out().join(&hashes[0]).join("stderr")).expect("a file");
