@@ -2,29 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use hdf5::types::VarLenArray;
-use hdf5::{File, Group, ObjectReference, ObjectReference1, ReferencedObject, Result};
+use ::hdf5::types::VarLenArray;
+use ::hdf5::{File, Group, ObjectReference, ObjectReference1, ReferencedObject, Result};
 
-use super::{LogError, scales};
+use super::{LogError, hdf5, scales};
 
-/// Writes a file with a group for each log, which holds the log's datasets and attributes. The file is
-/// replaced at once.
+/// Writes a file with a group for each log, which holds the log's datasets and attributes. It is built in
+/// memory and replaced at once.
 pub fn collect(path: &Path, logs: &[(String, PathBuf)]) -> Result<(), LogError> {
-    let temporary = path.with_extension("tmp");
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| LogError::Hdf5 { path, source }
     };
-    let file = File::create(&temporary).map_err(failed(path))?;
-    let written = logs.iter().try_for_each(|(name, log)| {
+    let file = hdf5::in_memory().map_err(failed(path))?;
+    for (name, log) in logs {
         let source = File::open(log).map_err(failed(log))?;
-        copy(&source, &file, name).map_err(failed(log))
-    });
-    let written = written.and_then(|()| file.close().map_err(failed(path)));
-    let renamed = written.and_then(|()| Ok(crate::output::publish(&temporary, path)?));
-    renamed.inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })
+        copy(&source, &file, name).map_err(failed(log))?;
+    }
+    let image = hdf5::read_image(&file).map_err(failed(path))?;
+    Ok(crate::output::replace(path, &image)?)
 }
 
 fn copy(log: &File, file: &File, name: &str) -> Result<()> {
@@ -54,7 +50,7 @@ pub(super) fn dimensions(log: &Group, dataset: &str) -> Result<Vec<String>> {
     let names =
         list.iter().flat_map(|scales| scales.iter()).map(|scale| match scale.dereference(log)? {
             ReferencedObject::Dataset(scale) => Ok(scale.name().trim_start_matches('/').to_owned()),
-            _ => Err(hdf5::Error::from("a dimension that is no dataset")),
+            _ => Err(::hdf5::Error::from("a dimension that is no dataset")),
         });
     names.collect()
 }

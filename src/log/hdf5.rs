@@ -86,12 +86,7 @@ pub fn image(
     status: Status,
     reason: &str,
 ) -> Result<Vec<u8>> {
-    // Without a backing store nothing is written to disk, but the library tells open files apart by
-    // their names.
-    static IMAGES: AtomicU64 = AtomicU64::new(0);
-    let name = format!("log.h5 in memory {}", IMAGES.fetch_add(1, Ordering::Relaxed));
-    let file =
-        File::with_options().with_fapl(|list| list.core_options(1 << 20, false)).create(name)?;
+    let file = in_memory()?;
     let mut columns = Columns::default();
     records.for_each(|record| columns.push(record));
     write_header(&file, header, &columns.parts)?;
@@ -99,8 +94,16 @@ pub fn image(
     text(&file, "status", status.name())?;
     text(&file, "stop_reason", reason)?;
     columns.write(&file, header)?;
-    file.flush()?;
     read_image(&file)
+}
+
+/// An empty file in memory. The library's own driver for files does not always tell that a disk is full.
+pub fn in_memory() -> Result<File> {
+    // Without a backing store nothing is written to disk, but the library tells open files apart by
+    // their names.
+    static IMAGES: AtomicU64 = AtomicU64::new(0);
+    let name = format!("log.h5 in memory {}", IMAGES.fetch_add(1, Ordering::Relaxed));
+    File::with_options().with_fapl(|list| list.core_options(1 << 20, false)).create(name)
 }
 
 fn write_header(file: &File, header: &Header, parts: &[Part]) -> Result<()> {
@@ -331,8 +334,10 @@ fn number<T: H5Type>(location: &Location, name: &str, value: T) -> Result<()> {
     location.new_attr::<T>().create(name)?.write_scalar(&value)
 }
 
-fn read_image(file: &File) -> Result<Vec<u8>> {
+/// The bytes of a file in memory.
+pub fn read_image(file: &File) -> Result<Vec<u8>> {
     use hdf5_sys::h5f::H5Fget_file_image;
+    file.flush()?;
     let id = file.id();
     // SAFETY: with a null buffer the call returns the size; the second call gets a buffer of that
     // size. The library is locked meanwhile, and nothing writes to the file in between.

@@ -39,19 +39,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::result::Result<(), OutputError
     let temporary = path.with_extension("tmp");
     let written = File::create(&temporary).and_then(|mut file| file.write_all(bytes));
     let written = written.map_err(OutputError::write(path));
-    written.and_then(|()| publish(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
-}
-
-/// Makes a file that has been written durable and gives it its name.
-pub fn publish(temporary: &Path, path: &Path) -> std::result::Result<(), OutputError> {
     let rename = || {
-        File::open(temporary)?.sync_all()?;
-        fs::rename(temporary, path)?;
+        File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, path)?;
         sync_parent(path)
     };
-    rename().map_err(OutputError::write(path))
+    let renamed = written.and_then(|()| rename().map_err(OutputError::write(path)));
+    renamed.inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 #[cfg(test)]

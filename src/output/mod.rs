@@ -14,7 +14,7 @@ mod taker;
 use std::path::{Path, PathBuf};
 
 pub use claim::Claim;
-pub use files::{create_folder, publish, replace};
+pub use files::{create_folder, replace};
 pub use lock::Lock;
 
 /// The file by which a folder is known to be a sweep's. The `lock` beside it is none of a run.

@@ -1,6 +1,7 @@
 //! Folders that hold something else than the sweep: nothing of it is lost.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -101,4 +102,21 @@ fn a_run_leaves_the_folder_of_a_sweep_alone() {
     assert!(refused.err.contains("holds a sweep; give another --out"), "{}", refused.err);
     assert!(start.elapsed() < Duration::from_secs(30), "it has waited for the lock");
     assert!(before == files(&case.out()), "something was written");
+}
+
+#[test]
+fn a_disk_that_is_full_is_said_and_leaves_the_collected_files_as_they_were() {
+    let mut sweep = example();
+    sweep["launcher"] = json!([]);
+    sweep["grid"]["seed"] = json!([1]);
+    let case = Case::new(&sweep);
+    case.run(&[]).well();
+    case.run(&["collect"]).well();
+    let before = fs::read(case.out().join("collected.h5")).expect("a file");
+    let aside = case.out().join("collected.tmp");
+    symlink("/dev/full", &aside).expect("a writable folder");
+    let failed = case.run(&["collect"]);
+    assert_eq!(failed.code, 5, "{}", failed.out);
+    assert!(failed.err.contains("No space left"), "{}", failed.err);
+    assert!(before == fs::read(case.out().join("collected.h5")).expect("a file"));
 }
