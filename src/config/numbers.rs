@@ -2,7 +2,9 @@
 //! Schema follow from it.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 
 macro_rules! ranged {
     ($(#[$doc:meta])* $name:ident($inner:ty), $says:literal, $valid:expr, $schema:tt) => {
@@ -77,3 +79,16 @@ ranged!(
     |v| (1.0..=1e9).contains(&v) && v.fract() == 0.0,
     { "type": "integer", "minimum": 1, "maximum": 1_000_000_000 }
 );
+
+/// Floating-point numbers up to this are told from their neighbours.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads a whole number of 64 bits; up to 2^53 it may be written as 1e3, too.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let is_whole = |v: &f64| (0.0..=EXACT).contains(v) && v.fract() == 0.0;
+    let whole = || number.as_f64().filter(is_whole).map(|v| v as u64);
+    number.as_u64().or_else(whole).ok_or_else(|| {
+        D::Error::custom(format!("must be a whole number from 0 to 2^64 - 1, found {number}"))
+    })
+}

@@ -50,7 +50,7 @@ pub(super) struct Written {
     #[schemars(regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"))]
     name: String,
     /// Seed of every draw.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::numbers::whole")]
     seed: u64,
     #[serde(default)]
     precision: Precision,
@@ -309,6 +309,21 @@ mod tests {
         assert_eq!(plan.resolved["algorithm"]["momentum"], json!("server"));
         let again = Plan::new(plan.resolved.clone()).unwrap();
         assert_eq!((again.resolved, again.sha256), (plan.resolved, plan.sha256));
+    }
+
+    #[test]
+    fn a_seed_is_a_whole_number_however_it_is_written() {
+        let seed = |text: &str| {
+            let mut config = example();
+            config["seed"] = serde_json::from_str(text).unwrap();
+            Plan::new(config).map(|plan| plan.seed).map_err(|error| error.to_string())
+        };
+        assert_eq!(seed("1e3"), seed("1000"));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        for wrong in ["-1", "0.5", "1e19", "1e300", "\"1\"", "null"] {
+            let error = seed(wrong).unwrap_err();
+            assert!(error.contains("`seed`"), "{error}");
+        }
     }
 
     #[test]
