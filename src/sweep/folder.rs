@@ -13,6 +13,7 @@ use crate::checkpoint;
 use crate::config::outcome_config;
 use crate::log;
 use crate::output;
+use crate::system::say;
 
 /// Lines of a failed run's stderr that are kept.
 const LAST_LINES: usize = 5;
@@ -155,8 +156,15 @@ impl MemberFolder {
         serde_json::from_value(self.json("origin.json")?).ok()
     }
 
-    /// Takes out what an earlier attempt has left.
+    /// Takes out what an earlier attempt has left, unless a run that no sweep has started is at it.
     pub fn clear(&self) -> Result<(), SweepError> {
+        if !log::exists(&self.0) && self.checkpoint().is_none() {
+            return Ok(());
+        }
+        let (_lock, notice) = output::Lock::take(&self.0)?;
+        if let Some(notice) = notice {
+            say(&format!("sobaya: note: {notice}"));
+        }
         checkpoint::discard(&self.0)?;
         Ok(log::discard(&self.0)?)
     }

@@ -2,7 +2,7 @@
 //! came about.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{Error, ErrorKind, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ impl Lock {
             };
             match tried {
                 Ok(()) => break,
-                Err(TryLockError::Error(source)) => return Err(failed(source)),
+                Err(TryLockError::Error(source)) => return Err(refused(path, source)),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => return Ok(None),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
             }
@@ -76,5 +76,29 @@ impl Lock {
     /// The open file, for a child to keep.
     pub fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+/// Why a file cannot be locked: mostly that its file system has no locks.
+fn refused(path: &Path, source: Error) -> SweepError {
+    let path = path.to_owned();
+    // The last one is a server's that has none to give.
+    match source.kind() == ErrorKind::Unsupported || source.raw_os_error() == Some(libc::ENOLCK) {
+        true => SweepError::NoLocks { path, source },
+        false => SweepError::Io { path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_locks_is_said() {
+        let said = |code| refused(Path::new("a"), Error::from_raw_os_error(code)).to_string();
+        for code in [libc::ENOSYS, libc::EOPNOTSUPP, libc::ENOLCK] {
+            assert!(said(code).contains("no file locks"), "{}", said(code));
+        }
+        assert!(said(libc::EIO).contains("check space and permissions"));
     }
 }

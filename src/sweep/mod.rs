@@ -98,6 +98,12 @@ pub enum SweepError {
     Foreign { folder: PathBuf },
     #[error("{}: {source}; check space and permissions", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{}: {source}: its file system has no file locks, by which a sweep knows which members run; \
+         give an --out on another one, or have this one mounted with locks",
+        path.display()
+    )]
+    NoLocks { path: PathBuf, source: std::io::Error },
     #[error("cannot hear signals: {source}")]
     Signals { source: std::io::Error },
     #[error(transparent)]
@@ -150,6 +156,7 @@ impl SweepError {
             | Self::NothingFinished { .. }
             | Self::Foreign { .. }
             | Self::Io { .. }
+            | Self::NoLocks { .. }
             | Self::Log(_)
             | Self::Output(_) => 5,
             Self::Signals { .. } => 70,

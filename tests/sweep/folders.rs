@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sobaya::output::Lock;
 
 use crate::case::{Case, example};
 use crate::process::{files, finish, sobaya, text, write};
@@ -119,4 +120,21 @@ fn a_disk_that_is_full_is_said_and_leaves_the_collected_files_as_they_were() {
     assert_eq!(failed.code, 5, "{}", failed.out);
     assert!(failed.err.contains("No space left"), "{}", failed.err);
     assert!(before == fs::read(case.out().join("collected.h5")).expect("a file"));
+}
+
+#[test]
+fn what_a_run_writes_that_no_sweep_has_started_is_not_taken_away() {
+    let mut sweep = example();
+    sweep["launcher"] = json!([]);
+    sweep["grid"]["seed"] = json!([1]);
+    let case = Case::new(&sweep);
+    let folder = case.out().join(&case.plan()[0].hash);
+    let (lock, _) = Lock::take(&folder).expect("a lock");
+    fs::write(folder.join("log.journal"), "rows").expect("a writable folder");
+    let failed = case.run(&[]);
+    assert_eq!(failed.code, 5, "{}", failed.err);
+    assert!(failed.err.contains("is in use by process"), "{}", failed.err);
+    assert_eq!(fs::read(folder.join("log.journal")).expect("a file"), b"rows");
+    drop(lock);
+    case.run(&[]).well();
 }
