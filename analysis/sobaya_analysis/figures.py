@@ -13,7 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import AutoMinorLocator, FuncFormatter, LogLocator, MaxNLocator
 
-from .curves import AXES, METRICS, Axis, Curve, Metric, has_data, median_curve, series, thin
+from .curves import (
+    AXES,
+    METRICS,
+    SMALLEST,
+    Axis,
+    Curve,
+    Metric,
+    has_data,
+    median_curve,
+    series,
+    thin,
+)
 from .group import Group, Section
 from .runs import Floats
 from .theme import MATPLOTLIB, Style, style_of
@@ -143,8 +154,8 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
     if values.size == 0:
         return False
     low, high = float(values.min()), float(values.max())
-    positive = values[values > 0]
-    wide = low > 0 and high / low > _LOG_SPAN
+    positive = values[values > SMALLEST]
+    wide = low > SMALLEST and high / low > _LOG_SPAN
     if positive.size and (metric.log or wide):
         axes.set_yscale("log")
         low = float(positive.min())

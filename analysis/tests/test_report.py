@@ -132,6 +132,13 @@ def test_a_report_without_any_data(make_log: MakeLog, tmp_path: Path) -> None:
     [
         {"hypergradient_norm": [1.0, 1e3, 1e9, np.inf, np.inf, np.nan]},
         {"hypergradient_norm": np.zeros(6)},
+        {"hypergradient_norm": 10.0 ** np.linspace(0, 300, 6)},
+        {"hypergradient_norm": [1e-320, 1e-310, 1e-300, 1.0, 1e160, 1e300]},
+        {"upper_loss": 10.0 ** np.linspace(0, 308, 11)},
+        {"upper_loss": -(10.0 ** np.linspace(0, 308, 11))},
+        {"upper_loss": [np.nan, *(1.7e308 * (-1.0) ** np.arange(10))]},
+        {"upper_loss": [1e-320, *np.full(10, 1.0)]},
+        {"upper_loss": [np.nan, *np.full(9, 1e300), np.inf]},
         {"upper_loss": np.full(11, -1.0)},
         {"upper_loss": 10.0 ** -np.arange(11.0)},
         {"upload_bits_per_worker": np.zeros(11, int)},
@@ -140,6 +147,24 @@ def test_a_report_without_any_data(make_log: MakeLog, tmp_path: Path) -> None:
 )
 def test_odd_values_can_be_drawn(make_log: MakeLog, replace: dict) -> None:
     assert overview(sections([load_run(make_log("a", replace=replace))])[0])
+
+
+@pytest.mark.parametrize("with_a_good_one", [True, False])
+def test_runs_that_diverged_have_a_page(
+    make_log: MakeLog, tmp_path: Path, with_a_good_one: bool
+) -> None:
+    """Every row logged, up to the largest doubles, over which means are taken as well."""
+    rows = np.exp(np.linspace(0, 709, 201))
+    for seed in (1, 2):
+        lost = {"upper_loss": rows, "hypergradient_norm": rows[::2]}
+        failed = {"status": "failed", "stop_reason": "x: an entry is infinite"}
+        make_log(f"runs/{seed}", config_of(seed=seed), 201, replace=lost, attributes=failed)
+    if with_a_good_one:
+        make_log("runs/good", config_of("ef-soba"), 201)
+    assert main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "overview.png").exists()
+    rows = (tmp_path / "out" / "summary.csv").read_text().splitlines()
+    assert "e+30" in rows[1], "what was logged stands in the table"
 
 
 def test_logarithmic_axis_begins_at_the_first_evaluation(make_log: MakeLog) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..curves import is_shown
 from ..errors import EmptyLogError, LogError, SweepError
 from ..runs import LOG_NAME, Run, load_run
 
@@ -153,11 +154,11 @@ def state_of(run: Run | None) -> str:
 
 
 def _left_the_finite(run: Run) -> bool:
-    """Whether the last of what was evaluated is infinite, or the last loss is no number."""
+    """Whether the last norm is infinite or as good as that, or the last loss is, or no number."""
     norm = run.hypergradient_norm[~np.isnan(run.hypergradient_norm)]
-    known = np.isfinite(run.upper_loss)
+    known = is_shown(run.upper_loss)
     lost = len(known) > 1 and bool(known.any()) and not known[-1]
-    return lost or (len(norm) > 0 and not np.isfinite(norm[-1]))
+    return lost or (len(norm) > 0 and not is_shown(norm[-1:]).any())
 
 
 def _object(path: Path) -> dict[str, Any]:
