@@ -12,7 +12,7 @@ from . import __version__
 from .errors import LogError, ReportError, UsageError
 from .figures import overview
 from .group import Section, sections
-from .output import check_folder, write_all
+from .output import check_report_folder, write_report
 from .report import html_report
 from .runs import Run, find_logs, load_run
 from .summary import csv_text
@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(run_sweep(sweep_parser().parse_args(arguments[1:])))
             return 0
         options = parser().parse_args(arguments)
-        check_folder(options.out)
+        check_report_folder(options.out)
         parts = sections(_load(options.runs, options.skip_bad))
         files = build(parts)
-        write_all(options.out, files)
+        write_report(options.out, files)
     except ReportError as error:
         _say(f"error: {error}")
         return error.exit_code

@@ -58,6 +58,7 @@ def test_files_of_a_report(
     out = tmp_path / "deep" / "out"
     assert main([str(tmp_path / "sweep"), "-o", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {
+        ".sobaya-report",
         "overview.png",
         "overview.svg",
         "report.html",
@@ -213,6 +214,7 @@ def test_units() -> None:
         (["{log}", "-o", "{text}"], 2, "is a file"),
         (["{log}", "{text}", "-o", "{out}"], 3, "not an HDF5 file"),
         (["{text}", "--skip-bad", "-o", "{out}"], 3, "not an HDF5 file"),
+        (["{log}", "-o", "{dir}/a"], 2, "the folder of a run (it holds log.h5)"),
         (["{log}", "-o", "{text}/below"], 5, "cannot write"),
     ],
 )
@@ -234,6 +236,22 @@ def test_errors_are_one_line_and_leave_nothing(
     assert text in lines[-1]
     assert len(lines) == (2 if "--skip-bad" in arguments else 1)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_report_takes_the_place_of_an_earlier_one(make_log: MakeLog, tmp_path: Path) -> None:
+    """Of one problem, then of two: what the first one alone had is gone, what is not its is not."""
+    out = tmp_path / "out"
+    first, other = make_log("a"), make_log("b", config_of(problem={"kind": "quadratic"}))
+    assert main([str(first), "-o", str(out)]) == 0
+    (out / "notes.png").write_text("the user's own")
+    (tmp_path / "keep.png").write_text("elsewhere")
+    with (out / ".sobaya-report").open("a") as file:
+        file.write("../keep.png\nreport\n")
+    assert main([str(first), str(other), "-o", str(out)]) == 0
+    names = {path.name for path in out.glob("*.png")}
+    mnist = "overview-hyper-representation-mnist-small.png"
+    assert names == {"notes.png", mnist, "overview-quadratic.png"}
+    assert (tmp_path / "keep.png").exists()
 
 
 def test_skip_bad(make_log: MakeLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import StudyError
-from ..output import check_folder, write_all
+from ..output import check_folder, write_all, write_report
 from ..sweep.command import add_choices, choices_of, files_of
 from ..sweep.experiment import Experiment, experiment
 from ..sweep.model import Sweep, check_ended, read_sweep
@@ -65,7 +65,7 @@ def publish(
         files["steps.csv"] = steps_csv(choices).encode()
     settings = [choice.settings for choice in choices] if tuning is not None else None
     files["final.json"] = json_text(final_sweep(study, settings)).encode()
-    write_all(final / "report", files)
+    write_report(final / "report", files)
     files = fitting(files, [p.name for part in one.parts for p in part.pictures[EMBEDDED:]])
     runs = [m.run for m in tuning.members if m.run is not None] if tuning is not None else []
     content = Content(study, command, found, one.parts, choices, runs, files.keys(), source)

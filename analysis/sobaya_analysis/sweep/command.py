@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..configs import printable
 from ..errors import UsageError
-from ..output import check_folder, write_all
+from ..output import check_report_folder, write_report
 from .experiment import Experiment, experiment
 from .model import read_sweep
 from .numbers import MEASURES
@@ -72,14 +72,14 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> str:
     """Write the report; returns the line that says what was made."""
-    check_folder(options.out)
+    check_report_folder(options.out)
     experiments = [experiment(read_sweep(path, options.skip_bad)) for path in options.sweeps]
     choices = choices_of(options, experiments)
     chapters = [
         chapter(slug, one, choices)
         for slug, one in zip(slugs(experiments), experiments, strict=True)
     ]
-    write_all(options.out, files_of(chapters))
+    write_report(options.out, files_of(chapters))
     n_runs = sum(len(one.sweep.members) for one in experiments)
     n_groups = sum(len(one.cells) for one in experiments)
     return f"{options.out / 'report.html'}: {n_runs} runs in {n_groups} groups"
