@@ -111,6 +111,14 @@ def test_entries_take_over_from_others(tmp_path: Path) -> None:
         (content(list=[{"seed": 1}]), "final.grid"),
         (content(report={"y": 1}), "unknown key y"),
         (content(report={"target": {}}), "report.target"),
+        (content(report={"measure": "hypergradient-norm"}), "report: argument --measure: invalid"),
+        (content(report={"measure": "objective"}), "report: argument --measure: invalid"),
+        (content(report={"target": "a lot"}), "'a lot' is no number"),
+        (content(report={"target": "three=0.9"}), "the sweep is named two"),
+        (content(report={"margin": -1}), "report: --margin -1.0"),
+        (content(report={"margin": "x"}), "argument --margin: invalid float"),
+        (content(report={"x": ["compressor.ratio", "workers"]}), "report.x: workers is set in"),
+        (content(report={"rows": "algorithm.alpha"}), "report.rows: algorithm.alpha is set in"),
     ],
 )
 def test_bad_studies_are_refused(tmp_path: Path, written: object, problem: str) -> None:
@@ -296,9 +304,13 @@ def test_errors_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert "sweep.json" in capsys.readouterr().err
     assert not out.exists()
     path = write(tmp_path, content(report={"measure": "speed"}))
+    assert main(["plan", str(path), "-o", str(out)]) == 2
+    assert f"{path}: report: argument --measure" in capsys.readouterr().err
+    assert not out.exists(), "said before anything is run"
+    write(tmp_path, content(report={"x": "compressor.ratio"}))
     write_sweep(tmp_path / "final", [{"algorithm.kind": "soba"}], _plain)
     assert main(arguments) == 2
-    assert f"{path}: report: argument --measure" in capsys.readouterr().err
+    assert f"{path}: report: --x compressor.ratio: no axis" in capsys.readouterr().err
 
 
 def _plain(_config: dict[str, Any]) -> dict[str, Any]:
