@@ -127,6 +127,19 @@ def final_band(cell: Cell, measure: Measure) -> Band | None:
     return band(final(member, measure) for member in cell.members)
 
 
+def start(member: Member, measure: Measure) -> float | None:
+    """The measure before the first iteration, None if it was not evaluated there."""
+    if member.run is None or not np.any(member.run.eval_iteration[:1] == 0):
+        return None
+    value = float(values_at(member.run, measure)[0])
+    return value if math.isfinite(value) else None
+
+
+def start_band(cell: Cell, measure: Measure) -> Band | None:
+    """Band of the values before the first iteration over the seeds of a cell."""
+    return band(start(member, measure) for member in cell.members)
+
+
 def score(cell: Cell, measure: Measure) -> float:
     """Median of the final values as a number of which higher is better; -inf if not known."""
     found = final_band(cell, measure)
