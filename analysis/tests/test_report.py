@@ -254,6 +254,24 @@ def test_a_report_takes_the_place_of_an_earlier_one(make_log: MakeLog, tmp_path:
     assert (tmp_path / "keep.png").exists()
 
 
+def test_a_run_and_its_copy_are_one_sample(
+    make_log: MakeLog, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The one that got furthest counts; another seed is another sample, a name is not."""
+    part = make_log("part", config_of(), n_rows=5)
+    first, again = make_log("first", config_of()), make_log("again", config_of(name="again"))
+    other = make_log("other", config_of(seed=2))
+    out = tmp_path / "out"
+    assert main([*map(str, (part, first, again, other)), "-o", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "2 runs in 1 groups" in said.out
+    lines = said.err.splitlines()
+    assert [str(log) in line for log, line in zip((part, again), lines, strict=True)] == [True] * 2
+    assert all(f"same config and seed as {first}, so no second sample" in line for line in lines)
+    rows = (out / "summary.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == [str(first), str(other)]
+
+
 def test_skip_bad(make_log: MakeLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     make_log("sweep/good")
     make_log("sweep/started", n_rows=0)
