@@ -66,6 +66,8 @@ class Curve:
     high: Floats
     n: int
     """Number of runs with any data."""
+    diverged: int = 0
+    """Number of runs with values too large to be shown."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -168,7 +170,8 @@ def median_curve(runs: Sequence[Run], metric: Metric, axis: Axis) -> Curve:
     x_all, y_all = x_all[:, enough], y_all[:, enough]
     x = np.maximum.accumulate(quantile(x_all, 0.5))
     low, high = (quantile(y_all, q) for q in BAND)
-    return Curve(x, quantile(y_all, 0.5), low, high, len(parts))
+    diverged = sum(bool((np.abs(getattr(run, metric.column)) > LARGEST).any()) for run in runs)
+    return Curve(x, quantile(y_all, 0.5), low, high, len(parts), diverged)
 
 
 def quantile(values: Floats, q: float) -> Floats:

@@ -169,12 +169,19 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
 
 
 def values_within(metric: Metric, curves: Iterable[Curve]) -> Floats:
-    """Medians and bands that the vertical limits hold, one after the other."""
+    """Medians and bands that the vertical limits hold, one after the other.
+
+    Beside curves most of whose runs stay finite, those of runs that diverge leave the figure, and
+    so do bands with such runs.
+    """
     shown = []
-    for curve in curves:
+    drawn = [curve for curve in curves if len(curve)]
+    finite = [curve for curve in drawn if 2 * curve.diverged < curve.n]
+    for curve in finite or drawn:
         after = slice(1 if metric.learnt and len(curve) > 2 else 0, None)
-        shown += [part[after] for part in (curve.median, curve.low, curve.high)]
-    values = np.concatenate(shown)
+        bands = () if finite and curve.diverged else (curve.low, curve.high)
+        shown += [part[after] for part in (curve.median, *bands)]
+    values = np.concatenate(shown) if shown else np.empty(0)
     return values[np.isfinite(values)]
 
 
