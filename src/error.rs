@@ -69,7 +69,9 @@ pub enum Error {
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error("cannot write to stdout: {0}")]
-    Stdout(#[from] std::io::Error),
+    Stdout(std::io::Error),
+    #[error("cannot start a thread: {0}; allow this user or job more processes (ulimit -u)")]
+    Thread(std::io::Error),
     #[error("the logs differ")]
     Different,
     /// What another rank, or this one, told all ranks.
@@ -124,7 +126,7 @@ impl Error {
             Self::Further { .. } | Self::NoCheckpoint { .. } => 6,
             Self::Checkpoint(error) => error.code(),
             Self::Stopped { .. } => 75,
-            Self::Net(_) => 70,
+            Self::Net(_) | Self::Thread(_) => 70,
             Self::Agreed(failure) => failure.code,
         }
     }

@@ -99,11 +99,6 @@ impl<'a> Packet<'a> {
         };
         Ok((Self { header, payload }, rest))
     }
-
-    /// Bytes that travelled for this packet, header included.
-    pub fn wire_len(&self) -> usize {
-        HEADER + self.payload.len()
-    }
 }
 
 /// Appends a packet to `out`; `payload` appends its bytes behind the header.
@@ -149,9 +144,9 @@ mod tests {
         write(&mut bytes, HEAD, |out| out.extend([1, 2, 3]));
         write(&mut bytes, HEAD, |_| {});
         let (first, rest) = Packet::split(&bytes).unwrap();
-        assert_eq!((first.header, first.payload, first.wire_len()), (HEAD, &[1, 2, 3][..], 19));
+        assert_eq!((first.header, first.payload), (HEAD, &[1, 2, 3][..]));
         let (second, rest) = Packet::split(rest).unwrap();
-        assert_eq!((second.wire_len(), rest.len()), (HEADER, 0));
+        assert_eq!((second.payload.len(), rest.len()), (0, 0));
     }
 
     #[test]

@@ -95,6 +95,9 @@ pub fn host() -> String {
     read("/proc/sys/kernel/hostname").unwrap_or_else(|| "unknown".into())
 }
 
+/// Name of the matrix products that this processor gets. The bits of a run depend on it.
+pub use crate::product::kernels as product_kernels;
+
 /// Model name of the processor.
 pub fn cpu() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -116,7 +119,7 @@ pub fn provenance(ranks: usize) -> Value {
         "ranks": ranks,
         "mpi": crate::comm::mpi::library_version(),
         "hdf5": hdf5_version(),
-        "product_kernels": crate::product::kernels(),
+        "product_kernels": product_kernels(),
         "lapack": blas_version(),
         "slurm_job_id": env("SLURM_JOB_ID"),
     })
@@ -131,6 +134,6 @@ pub fn long_version() -> String {
         crate::comm::mpi::library_version(),
         hdf5_version(),
         blas_version(),
-        crate::product::kernels()
+        product_kernels()
     )
 }

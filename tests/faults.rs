@@ -210,6 +210,13 @@ fn diverges_at_one_place(folder: &Path, config: &Value, words: &str) {
     println!("diverges at {}", places[0]);
 }
 
+#[test]
+fn a_wrong_command_line_is_said_once() {
+    let finished = finish(mpirun(3, &sobaya(&["run", "config.json", "--bogus"])));
+    assert_eq!(finished.code, 2, "{}", finished.err);
+    assert_eq!(finished.err.matches("Usage:").count(), 1, "{}", finished.err);
+}
+
 /// Steps are tiny: only the evaluations fail.
 #[test]
 fn a_lower_level_without_a_solution_is_said_once_and_the_run_goes_on() {

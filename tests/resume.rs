@@ -7,10 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use process::{attribute, copy, log, on_threads, plan, quadratic, run_on_threads, sets, summary};
+use process::{
+    attribute, copy, log, mnist_small, on_threads, plan, quadratic, run_on_threads, sets, summary,
+};
 use serde_json::{Value, json};
 use sobaya::error::Error;
-use sobaya::net::StopReason;
+use sobaya::net::{NetError, StopReason};
 use sobaya::run::{Options, Outcome, Resume};
 
 const ITERATIONS: u64 = 40;
@@ -289,6 +291,16 @@ fn a_stop_file_stops_once() {
 }
 
 #[test]
+fn a_stop_file_that_stays_stops_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out");
+    fs::create_dir_all(output.join("STOP")).unwrap();
+    let stopped = alone(&config(), || options(&output)).expect_err("it is asked to stop");
+    assert_eq!((stopped.code(), output.join("STOP").exists()), (75, true), "{stopped}");
+    assert_eq!(attribute(&log(&output), "status"), "stopped");
+}
+
+#[test]
 fn every_node_writes_its_own_part() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("nodes");
@@ -322,4 +334,32 @@ fn divergence_keeps_the_last_good_set() {
     assert_eq!(sets(&output).len(), 2);
     let again = alone(&config, || options(&output)).expect_err("it diverges again");
     assert_eq!((again.code(), again.to_string()), (4, error.to_string()));
+    // What a rank has sent by the last row is not known.
+    let sent: Vec<i64> = log(&output).dataset("wire_bytes_up").unwrap().read_raw().unwrap();
+    assert_eq!(sent.last(), Some(&-1));
+    assert!(sent[..sent.len() - 1].iter().all(|&sent| sent >= 0));
+}
+
+/// The ranks that found nothing go on to the checkpoint when the root hears of a direction that is not finite.
+#[test]
+fn divergence_before_a_checkpoint_ends_every_rank() {
+    let mut config = mnist_small();
+    config["problem"]["activation"] = json!("relu");
+    config["algorithm"]["alpha"] = json!(1e30);
+    config["evaluate"] = json!({ "every": 1_000_000 });
+    config["checkpoint"] = json!({ "every_iterations": 1, "cost": 1.0 });
+    for ranks in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let results = run_on_threads(&plan(&config), ranks, |_| options(folder.path()));
+        for (rank, result) in results.into_iter().enumerate() {
+            match (rank, result.expect_err("it diverges")) {
+                (0, Error::Net(NetError::Worker(words))) => {
+                    assert!(words.contains("the direction of x is not finite"), "{words}")
+                }
+                (1.., Error::Net(NetError::Elsewhere)) => (),
+                (_, other) => panic!("rank {rank} of {ranks}: {other:?}"),
+            }
+        }
+        assert!(!sets(folder.path()).is_empty());
+    }
 }

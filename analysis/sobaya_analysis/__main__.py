@@ -11,8 +11,8 @@ from typing import NoReturn
 from . import __version__
 from .errors import LogError, ReportError, UsageError
 from .figures import overview
-from .group import Section, sections
-from .output import check_folder, write_all
+from .group import Section, repeats, sections
+from .output import check_report_folder, write_report
 from .report import html_report
 from .runs import Run, find_logs, load_run
 from .summary import csv_text
@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(run_sweep(sweep_parser().parse_args(arguments[1:])))
             return 0
         options = parser().parse_args(arguments)
-        check_folder(options.out)
-        parts = sections(_load(options.runs, options.skip_bad))
+        check_report_folder(options.out)
+        parts = sections(_samples(_load(options.runs, options.skip_bad)))
         files = build(parts)
-        write_all(options.out, files)
+        write_report(options.out, files)
     except ReportError as error:
         _say(f"error: {error}")
         return error.exit_code
@@ -117,6 +117,15 @@ def _load(arguments: Sequence[Path], skip_bad: bool) -> list[Run]:
     if problem is not None and not runs:
         raise problem
     return runs
+
+
+def _samples(runs: Sequence[Run]) -> list[Run]:
+    """The runs without those that repeat another, which are named."""
+    left_out = set()
+    for run, other in repeats(runs):
+        _say(f"left out: {run.path}: same config and seed as {other.path}, so no second sample")
+        left_out.add(run)
+    return [run for run in runs if run not in left_out]
 
 
 def _say(message: str) -> None:

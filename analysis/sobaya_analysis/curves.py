@@ -12,6 +12,11 @@ from .runs import Floats, Integers, Run
 
 BAND = (0.2, 0.8)
 """Quantiles over seeds between which the band is drawn."""
+LARGEST = 1e30
+"""What is larger, as runs come to that diverge, counts as infinite: beside it nothing else would be
+seen, and the limits of an axis that held it could leave the finite numbers."""
+SMALLEST = 1e-100
+"""What is smaller has no place on a logarithmic axis."""
 
 _WINDOW_SHARE = 50
 _WINDOW_MAX = 501
@@ -61,9 +66,16 @@ class Curve:
     high: Floats
     n: int
     """Number of runs with any data."""
+    diverged: int = 0
+    """Number of runs with values too large to be shown."""
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+def is_shown(values: Floats) -> NDArray[np.bool_]:
+    """Which values are neither NaN nor so large that they count as infinite; shape as given."""
+    return np.abs(values) <= LARGEST
 
 
 def window_for(n_rows: int) -> int:
@@ -101,11 +113,12 @@ def row_of(iteration: Integers, wanted: Integers) -> Integers:
 def series(
     run: Run, metric: Metric, axis: Axis, window: int = 1
 ) -> tuple[Integers, Floats, Floats]:
-    """Iteration, x and y of one run where y is finite and, on logarithmic axes, x > 0 and y > 0.
+    """Iteration, x and y of one run where y can be shown and, on logarithmic axes, x > 0 and y > 0.
 
     A noisy metric is smoothed over `window` rows, all others are returned as they are.
     """
     y: Floats = getattr(run, metric.column)
+    y = np.where(is_shown(y), y, np.nan)
     if metric.noisy and window > 1:
         y = running_mean(y, window)
     x = np.asarray(getattr(run, axis.column), dtype=np.float64)
@@ -122,13 +135,13 @@ def series(
         keep &= x > 0
     if metric.log:
         # As all agents agree at the start.
-        keep &= y > 0
+        keep &= y > SMALLEST
     return iteration[keep], x[keep], y[keep]
 
 
 def has_data(runs: Sequence[Run], metric: Metric) -> bool:
-    """Whether any of the runs has a finite value of the metric."""
-    return any(np.isfinite(getattr(run, metric.column)).any() for run in runs)
+    """Whether any of the runs has a value of the metric that can be shown."""
+    return any(is_shown(getattr(run, metric.column)).any() for run in runs)
 
 
 def median_curve(runs: Sequence[Run], metric: Metric, axis: Axis) -> Curve:
@@ -157,7 +170,8 @@ def median_curve(runs: Sequence[Run], metric: Metric, axis: Axis) -> Curve:
     x_all, y_all = x_all[:, enough], y_all[:, enough]
     x = np.maximum.accumulate(quantile(x_all, 0.5))
     low, high = (quantile(y_all, q) for q in BAND)
-    return Curve(x, quantile(y_all, 0.5), low, high, len(parts))
+    diverged = sum(bool((np.abs(getattr(run, metric.column)) > LARGEST).any()) for run in runs)
+    return Curve(x, quantile(y_all, 0.5), low, high, len(parts), diverged)
 
 
 def quantile(values: Floats, q: float) -> Floats:

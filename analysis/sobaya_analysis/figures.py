@@ -13,7 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import AutoMinorLocator, FuncFormatter, LogLocator, MaxNLocator
 
-from .curves import AXES, METRICS, Axis, Curve, Metric, has_data, median_curve, series, thin
+from .curves import (
+    AXES,
+    METRICS,
+    SMALLEST,
+    Axis,
+    Curve,
+    Metric,
+    has_data,
+    median_curve,
+    series,
+    thin,
+)
 from .group import Group, Section
 from .runs import Floats
 from .theme import MATPLOTLIB, Style, style_of
@@ -143,8 +154,8 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
     if values.size == 0:
         return False
     low, high = float(values.min()), float(values.max())
-    positive = values[values > 0]
-    wide = low > 0 and high / low > _LOG_SPAN
+    positive = values[values > SMALLEST]
+    wide = low > SMALLEST and high / low > _LOG_SPAN
     if positive.size and (metric.log or wide):
         axes.set_yscale("log")
         low = float(positive.min())
@@ -158,12 +169,19 @@ def _set_vertical(axes: Axes, metric: Metric, curves: Iterable[Curve]) -> bool:
 
 
 def values_within(metric: Metric, curves: Iterable[Curve]) -> Floats:
-    """Medians and bands that the vertical limits hold, one after the other."""
+    """Medians and bands that the vertical limits hold, one after the other.
+
+    Beside curves most of whose runs stay finite, those of runs that diverge leave the figure, and
+    so do bands with such runs.
+    """
     shown = []
-    for curve in curves:
+    drawn = [curve for curve in curves if len(curve)]
+    finite = [curve for curve in drawn if 2 * curve.diverged < curve.n]
+    for curve in finite or drawn:
         after = slice(1 if metric.learnt and len(curve) > 2 else 0, None)
-        shown += [part[after] for part in (curve.median, curve.low, curve.high)]
-    values = np.concatenate(shown)
+        bands = () if finite and curve.diverged else (curve.low, curve.high)
+        shown += [part[after] for part in (curve.median, *bands)]
+    values = np.concatenate(shown) if shown else np.empty(0)
     return values[np.isfinite(values)]
 
 

@@ -61,6 +61,24 @@ def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
     )
 
 
+def repeats(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Runs that are no samples of their own, each with the one that counts in its place.
+
+    Runs of one config and seed have the same iterates, be it a copy of the folder or the run done
+    again: of these the one that got furthest counts, the first of several. Where the seed is not
+    known nothing can be said.
+    """
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        if run.seed is not None:
+            found.setdefault((fingerprint(run.config), run.seed), []).append(run)
+    pairs = []
+    for same in found.values():
+        best = max(same, key=lambda run: run.iteration[-1])
+        pairs += [(run, best) for run in same if run is not best]
+    return pairs
+
+
 def sections(runs: Sequence[Run]) -> tuple[Section, ...]:
     """One section per kind of problem and data set, with a slug that is unique as a file name."""
     members: dict[tuple[str, ...], list[Run]] = {}

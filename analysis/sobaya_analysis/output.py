@@ -10,11 +10,51 @@ from pathlib import Path
 
 from .errors import OutputError, UsageError
 
+LIST = ".sobaya-report"
+"""Names of the files of the report in a folder, a line each."""
+_OF_REPORTS = (".png", ".svg", ".html", ".csv")
+_OF_OTHERS = {"sweep.json": "a sweep", "log.h5": "a run"}
+"""What `sobaya` keeps in its own folders, beside a summary.csv or summary.json of its own."""
+
 
 def check_folder(folder: Path) -> None:
     """Refuse an output folder that cannot be one, before any work is done."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; give a folder after -o")
+
+
+def check_report_folder(folder: Path) -> None:
+    """Refuse an output folder that cannot be one, or in which a sweep or a run has its files."""
+    check_folder(folder)
+    for name, owner in _OF_OTHERS.items():
+        if (folder / name).exists():
+            raise UsageError(
+                f"{folder}: is the folder of {owner} (it holds {name}), which has files of its "
+                f"own; give another after -o, such as {folder / 'report'}"
+            )
+
+
+def write_report(folder: Path, files: Mapping[str, bytes]) -> None:
+    """`write_all`, in place of the report that the folder holds: what only that had is removed."""
+    check_report_folder(folder)
+    earlier = _listed(folder)
+    write_all(folder, {**files, LIST: "".join(f"{name}\n" for name in sorted(files)).encode()})
+    try:
+        for name in earlier - files.keys():
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename}: cannot remove this file of an earlier report ({error.strerror})"
+        ) from error
+
+
+def _listed(folder: Path) -> set[str]:
+    """Files of the report that the folder holds; only such names as reports give to files."""
+    try:
+        names = (folder / LIST).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return set()
+    return {name for name in names if name == Path(name).name and name.endswith(_OF_REPORTS)}
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> None:

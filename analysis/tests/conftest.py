@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ import numpy as np
 import pytest
 
 MakeLog = Callable[..., Path]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "target"))
+PROGRAM = TARGET / "release" / "sobaya"
+needs_program = pytest.mark.skipif(
+    not PROGRAM.exists() and "SOBAYA_PYTHON" not in os.environ,
+    reason="cargo build --release makes the program; jobs/test.sh fails without it",
+)
 
 
 def config_of(kind: str = "soba", seed: int = 1, **more: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -26,6 +26,24 @@ ITERATION, BITS, WALL = AXES
 LOSS, ACCURACY, NORM, CONSENSUS = METRICS
 
 
+def test_limits_hold_the_curves_that_stay_finite(make_log: MakeLog) -> None:
+    norms = {"lost": 10.0 ** np.arange(0, 300, 25)[:6], "good": 10.0 ** -np.arange(6)}
+    runs = {
+        name: load_run(make_log(name, replace={"hypergradient_norm": norm}))
+        for name, norm in norms.items()
+    }
+
+    def highest(*groups: list[str]) -> float:
+        curves = [median_curve([runs[n] for n in names], NORM, ITERATION) for names in groups]
+        return float(values_within(NORM, curves).max())
+
+    assert highest(["lost"]) == highest(["lost"], ["lost"]) == 1e25, "1e50 and more do not count"
+    assert highest(["lost"], ["good"]) == 1
+    assert highest(["good", "good", "lost"]) == 1, "the median, without the band"
+    assert highest(["good", "lost"], ["good"]) == 1
+    assert values_within(NORM, []).size == 0
+
+
 @pytest.mark.parametrize(("rows", "window"), [(1, 1), (99, 1), (100, 3), (2000, 41), (10**6, 501)])
 def test_window(rows: int, window: int) -> None:
     assert window_for(rows) == window

@@ -7,7 +7,6 @@ NumPy repeats it, and every loss and every exact evaluation of its log must agre
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "target"))
-PROGRAM = TARGET / "release" / "sobaya"
+from .conftest import PROGRAM, needs_program
+
 FEATURES = 6
 SAMPLES = {"train": 80, "validation": 50, "test": 40}
 STEPS = {"alpha": 0.3, "beta": 0.5, "gamma": 0.4}
@@ -119,10 +118,7 @@ def draw(folder: Path, classes: int, intercept: bool) -> tuple[dict, dict]:
     return samples, files
 
 
-@pytest.mark.skipif(
-    not PROGRAM.exists() and "SOBAYA_PYTHON" not in os.environ,
-    reason="cargo build --release makes the program; jobs/test.sh fails without it",
-)
+@needs_program
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("weights", ["feature", "class"])
 @pytest.mark.parametrize("classes", [2, 4])

@@ -58,6 +58,7 @@ def test_files_of_a_report(
     out = tmp_path / "deep" / "out"
     assert main([str(tmp_path / "sweep"), "-o", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {
+        ".sobaya-report",
         "overview.png",
         "overview.svg",
         "report.html",
@@ -132,6 +133,13 @@ def test_a_report_without_any_data(make_log: MakeLog, tmp_path: Path) -> None:
     [
         {"hypergradient_norm": [1.0, 1e3, 1e9, np.inf, np.inf, np.nan]},
         {"hypergradient_norm": np.zeros(6)},
+        {"hypergradient_norm": 10.0 ** np.linspace(0, 300, 6)},
+        {"hypergradient_norm": [1e-320, 1e-310, 1e-300, 1.0, 1e160, 1e300]},
+        {"upper_loss": 10.0 ** np.linspace(0, 308, 11)},
+        {"upper_loss": -(10.0 ** np.linspace(0, 308, 11))},
+        {"upper_loss": [np.nan, *(1.7e308 * (-1.0) ** np.arange(10))]},
+        {"upper_loss": [1e-320, *np.full(10, 1.0)]},
+        {"upper_loss": [np.nan, *np.full(9, 1e300), np.inf]},
         {"upper_loss": np.full(11, -1.0)},
         {"upper_loss": 10.0 ** -np.arange(11.0)},
         {"upload_bits_per_worker": np.zeros(11, int)},
@@ -140,6 +148,24 @@ def test_a_report_without_any_data(make_log: MakeLog, tmp_path: Path) -> None:
 )
 def test_odd_values_can_be_drawn(make_log: MakeLog, replace: dict) -> None:
     assert overview(sections([load_run(make_log("a", replace=replace))])[0])
+
+
+@pytest.mark.parametrize("with_a_good_one", [True, False])
+def test_runs_that_diverged_have_a_page(
+    make_log: MakeLog, tmp_path: Path, with_a_good_one: bool
+) -> None:
+    """Every row logged, up to the largest doubles, over which means are taken as well."""
+    rows = np.exp(np.linspace(0, 709, 201))
+    for seed in (1, 2):
+        lost = {"upper_loss": rows, "hypergradient_norm": rows[::2]}
+        failed = {"status": "failed", "stop_reason": "x: an entry is infinite"}
+        make_log(f"runs/{seed}", config_of(seed=seed), 201, replace=lost, attributes=failed)
+    if with_a_good_one:
+        make_log("runs/good", config_of("ef-soba"), 201)
+    assert main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "overview.png").exists()
+    rows = (tmp_path / "out" / "summary.csv").read_text().splitlines()
+    assert "e+30" in rows[1], "what was logged stands in the table"
 
 
 def test_logarithmic_axis_begins_at_the_first_evaluation(make_log: MakeLog) -> None:
@@ -188,6 +214,7 @@ def test_units() -> None:
         (["{log}", "-o", "{text}"], 2, "is a file"),
         (["{log}", "{text}", "-o", "{out}"], 3, "not an HDF5 file"),
         (["{text}", "--skip-bad", "-o", "{out}"], 3, "not an HDF5 file"),
+        (["{log}", "-o", "{dir}/a"], 2, "the folder of a run (it holds log.h5)"),
         (["{log}", "-o", "{text}/below"], 5, "cannot write"),
     ],
 )
@@ -209,6 +236,40 @@ def test_errors_are_one_line_and_leave_nothing(
     assert text in lines[-1]
     assert len(lines) == (2 if "--skip-bad" in arguments else 1)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_report_takes_the_place_of_an_earlier_one(make_log: MakeLog, tmp_path: Path) -> None:
+    """Of one problem, then of two: what the first one alone had is gone, what is not its is not."""
+    out = tmp_path / "out"
+    first, other = make_log("a"), make_log("b", config_of(problem={"kind": "quadratic"}))
+    assert main([str(first), "-o", str(out)]) == 0
+    (out / "notes.png").write_text("the user's own")
+    (tmp_path / "keep.png").write_text("elsewhere")
+    with (out / ".sobaya-report").open("a") as file:
+        file.write("../keep.png\nreport\n")
+    assert main([str(first), str(other), "-o", str(out)]) == 0
+    names = {path.name for path in out.glob("*.png")}
+    mnist = "overview-hyper-representation-mnist-small.png"
+    assert names == {"notes.png", mnist, "overview-quadratic.png"}
+    assert (tmp_path / "keep.png").exists()
+
+
+def test_a_run_and_its_copy_are_one_sample(
+    make_log: MakeLog, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The one that got furthest counts; another seed is another sample, a name is not."""
+    part = make_log("part", config_of(), n_rows=5)
+    first, again = make_log("first", config_of()), make_log("again", config_of(name="again"))
+    other = make_log("other", config_of(seed=2))
+    out = tmp_path / "out"
+    assert main([*map(str, (part, first, again, other)), "-o", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "2 runs in 1 groups" in said.out
+    lines = said.err.splitlines()
+    assert [str(log) in line for log, line in zip((part, again), lines, strict=True)] == [True] * 2
+    assert all(f"same config and seed as {first}, so no second sample" in line for line in lines)
+    rows = (out / "summary.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == [str(first), str(other)]
 
 
 def test_skip_bad(make_log: MakeLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

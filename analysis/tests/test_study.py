@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from sobaya_analysis.study.model import read_study
 from sobaya_analysis.study.page import escaped
 from sobaya_analysis.study.sweeps import Trial, data_files, final_sweep, tuning_sweep
 
+from .conftest import PROGRAM, needs_program
 from .studies import ALPHAS, EF, content, members_of, study_of, tuned_logs, write
 from .sweeps import BASE, evaluated, uploaded, write_sweep
 
@@ -32,6 +35,42 @@ def test_committed_studies_make_sweeps(path: Path) -> None:
     study = read_study(path)
     for sweep in (tuning_sweep(study), final_sweep(study)):
         assert sweep is None or set(sweep) <= SWEEP_KEYS
+
+
+def example_of_the_page(tmp_path: Path) -> Path:
+    """The study of docs/studies.md as it stands there, in a folder beside that of its base."""
+    text = (ROOT / "docs" / "studies.md").read_text()
+    (example,) = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "configs" / "studies" / "example.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(example)
+    shutil.copy(ROOT / "configs" / "mnist.json", path.parents[1])
+    assert main(["plan", str(path), "-o", str(tmp_path / "plan")]) == 0
+    return tmp_path / "plan"
+
+
+def test_the_example_of_the_page_can_be_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    plan = example_of_the_page(tmp_path)
+    assert capsys.readouterr().out == "yes\nmnist\n"
+    assert {path.name for path in plan.iterdir()} == {"tune.json", "final.json"}
+
+
+@needs_program
+@pytest.mark.parametrize(("sweep", "members"), [("tune", 27), ("final", 45)])
+def test_the_program_takes_the_example_of_the_page(
+    tmp_path: Path, sweep: str, members: int
+) -> None:
+    file = example_of_the_page(tmp_path) / f"{sweep}.json"
+    status = subprocess.run(
+        [PROGRAM, "sweep", file, "--out", tmp_path / "out", "status"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert status.returncode == 0, status.stderr
+    assert f"{members} members" in status.stdout
 
 
 def test_sweep_files_have_what_sobaya_reads(tmp_path: Path) -> None:
@@ -111,6 +150,14 @@ def test_entries_take_over_from_others(tmp_path: Path) -> None:
         (content(list=[{"seed": 1}]), "final.grid"),
         (content(report={"y": 1}), "unknown key y"),
         (content(report={"target": {}}), "report.target"),
+        (content(report={"measure": "hypergradient-norm"}), "report: argument --measure: invalid"),
+        (content(report={"measure": "objective"}), "report: argument --measure: invalid"),
+        (content(report={"target": "a lot"}), "'a lot' is no number"),
+        (content(report={"target": "three=0.9"}), "the sweep is named two"),
+        (content(report={"margin": -1}), "report: --margin -1.0"),
+        (content(report={"margin": "x"}), "argument --margin: invalid float"),
+        (content(report={"x": ["compressor.ratio", "workers"]}), "report.x: workers is set in"),
+        (content(report={"rows": "algorithm.alpha"}), "report.rows: algorithm.alpha is set in"),
     ],
 )
 def test_bad_studies_are_refused(tmp_path: Path, written: object, problem: str) -> None:
@@ -296,9 +343,13 @@ def test_errors_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert "sweep.json" in capsys.readouterr().err
     assert not out.exists()
     path = write(tmp_path, content(report={"measure": "speed"}))
+    assert main(["plan", str(path), "-o", str(out)]) == 2
+    assert f"{path}: report: argument --measure" in capsys.readouterr().err
+    assert not out.exists(), "said before anything is run"
+    write(tmp_path, content(report={"x": "compressor.ratio"}))
     write_sweep(tmp_path / "final", [{"algorithm.kind": "soba"}], _plain)
     assert main(arguments) == 2
-    assert f"{path}: report: argument --measure" in capsys.readouterr().err
+    assert f"{path}: report: --x compressor.ratio: no axis" in capsys.readouterr().err
 
 
 def _plain(_config: dict[str, Any]) -> dict[str, Any]:

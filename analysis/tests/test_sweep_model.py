@@ -49,15 +49,18 @@ def test_states_of_members(tmp_path: Path) -> None:
             evaluated(test_accuracy=0.9) | {"status": "running"},
             None,
             evaluated(hypergradient_norm=np.inf),
+            evaluated(test_accuracy=0.9) | {"status": "stopped", "stop_reason": "signal 15"},
         ][config["seed"]]
 
-    sweep = read_sweep(write_sweep(tmp_path / "s", grid(seed=list(range(6))), behaviour))
+    sweep = read_sweep(write_sweep(tmp_path / "s", grid(seed=list(range(7))), behaviour))
     states = [member.state for member in sweep.members]
-    assert states == ["completed", "diverged", "failed", "running", "missing", "diverged"]
-    assert [member.run is None for member in sweep.members] == [False] * 4 + [True, False]
+    ended = ["completed", "diverged", "failed", "running", "missing", "diverged", "stopped"]
+    assert states == ended
+    assert sweep.members[6].reason == "signal 15"
+    assert [member.run is None for member in sweep.members] == [False] * 4 + [True, False, False]
     assert sweep.members[0].seconds["compute"] == 0.2
     (cell,) = experiment(sweep).cells
-    assert len(cell.members) == 6
+    assert len(cell.members) == 7
     assert len(cell.completed) == 1
 
 

@@ -23,7 +23,7 @@ from sobaya_analysis.sweep import (
 from sobaya_analysis.sweep.experiment import Experiment, experiment
 from sobaya_analysis.sweep.learning import curves_of
 from sobaya_analysis.sweep.model import read_sweep
-from sobaya_analysis.sweep.numbers import MEASURES, Band, band, paired
+from sobaya_analysis.sweep.numbers import MEASURES, Band, Measure, band, paired
 from sobaya_analysis.sweep.part import Choices
 
 from .sweeps import EVALUATIONS, Behaviour, evaluated, uploaded, write_sweep
@@ -126,6 +126,23 @@ def test_the_target_of_a_norm_is_reached_from_above(build: Build) -> None:
     (row,) = target.rows(found.cells, NORM, None)
     assert row.target == 2.0, "twice the final norm of soba"
     assert row.bytes.median == pytest.approx(900)
+
+
+@pytest.mark.parametrize(("measure", "given"), [(NORM, 3.0), (ACCURACY, 10.0)])
+def test_a_default_target_that_runs_begin_with_is_left_out(
+    build: Build, measure: Measure, given: float
+) -> None:
+    """Runs that do not halve their norm, or gain less than a point of accuracy."""
+
+    def behaviour(_config: dict[str, Any]) -> dict[str, Any]:
+        norm, accuracy = 3.0 - EVALUATIONS / 100, 0.1 + 5e-5 * EVALUATIONS
+        return evaluated(**{measure.column: norm if measure == NORM else accuracy}) | uploaded(1000)
+
+    found = build(grid(algorithm__kind=["soba", "ef-soba"], seed=[1, 2]), behaviour)
+    assert target.rows(found.cells, measure, None) == []
+    assert target.parts(found, measure, Choices()) == []
+    rows = target.rows(found.cells, measure, given)
+    assert [row.bytes.median for row in rows] == [0, 0], "a given one is the user's"
 
 
 def test_heat_map_marks_runs_that_diverged_or_failed(build: Build) -> None:

@@ -74,6 +74,52 @@ def test_files_of_a_full_report(tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert "18 runs not completed" in text
 
 
+def test_the_folder_of_a_sweep_holds_no_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = write_sweep(tmp_path / "sweep", full_grid()[:1], training)
+    (folder / "summary.csv").write_text("hash\n")
+    for arguments in (["sweep", str(folder)], [str(folder)]):
+        assert main([*arguments, "-o", str(folder)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{folder}: is the folder of a sweep" in line
+        assert f"such as {folder / 'report'}" in line
+        assert (folder / "summary.csv").read_text() == "hash\n"
+
+
+def test_a_report_of_another_kind_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", full_grid(), training)
+    out = tmp_path / "out"
+    assert main(["sweep", str(folder), "-o", str(out)]) == 0
+    assert (out / "groups.csv").exists()
+    assert main([str(folder), "-o", str(out)]) == 0
+    names = {path.name for path in out.iterdir()}
+    kept = {"overview.png", "overview.svg", "report.html", "summary.csv"}
+    assert names == {".sobaya-report", *kept}
+
+
+@pytest.mark.parametrize("steps", [[1.0, 3.0], [0.1, 1.0, 3.0]])
+@pytest.mark.parametrize("status", ["failed", "completed"])
+def test_runs_that_diverged_have_a_page(tmp_path: Path, steps: list[float], status: str) -> None:
+    """All members, or those with large steps, up to the largest doubles."""
+
+    def behaviour(config: dict[str, Any]) -> dict[str, Any]:
+        if config["algorithm"]["alpha"] < 1:
+            return evaluated(hypergradient_norm=1 / (1 + EVALUATIONS)) | uploaded(1000)
+        loss, norm = np.exp(np.linspace(0, 709, 101)), np.exp(np.linspace(0, 700, 11))
+        state = {"status": status, "stop_reason": "x is not a number" * (status == "failed")}
+        return evaluated(hypergradient_norm=norm) | uploaded(1000) | {"upper_loss": loss} | state
+
+    members = grid(
+        algorithm__kind=["soba", "ef-soba"], algorithm__alpha=steps, workers=[1, 4], seed=[1, 2]
+    )
+    folder = write_sweep(tmp_path / "sweep", members, behaviour)
+    assert main(["sweep", str(folder), "-o", str(tmp_path / "out")]) == 0
+    states = {row["state"] for row in rows_of(tmp_path / "out" / "summary.csv")}
+    assert states == {"diverged"} | {"completed" for step in steps if step < 1}
+    assert list((tmp_path / "out").glob("learning*.png"))
+
+
 def test_tables_have_a_row_per_run_and_per_group(tmp_path: Path) -> None:
     def behaviour(config: dict[str, Any]) -> dict[str, Any] | None:
         return None if config["seed"] == 3 else training(config)

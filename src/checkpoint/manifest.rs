@@ -60,6 +60,9 @@ pub struct Manifest {
     pub format: u32,
     pub program_version: String,
     pub git_commit: String,
+    /// Of the root's processor; empty if the program that wrote it did not say.
+    #[serde(default)]
+    pub product_kernels: String,
     /// Iterations done.
     pub iteration: u64,
     pub identity: Identity,
@@ -87,6 +90,7 @@ impl Manifest {
             format: FORMAT,
             program_version: crate::system::version().into(),
             git_commit: crate::system::git_commit().into(),
+            product_kernels: crate::system::product_kernels().into(),
             iteration,
             identity,
             log,

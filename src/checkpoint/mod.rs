@@ -112,6 +112,11 @@ pub enum CheckpointError {
         "iteration {iteration}: {whose}: {source}: it diverges; lower the algorithm's step sizes, or set its clip radius rho if it has one"
     )]
     State { iteration: u64, whose: String, source: ArchiveError },
+    #[error(
+        "{set}: {whose}: {source}: another version of the program, or of the problem, wrote it; use that one, or \
+         give another --out"
+    )]
+    Length { set: String, whose: String, source: ArchiveError },
     /// The checkpoint is of another run.
     #[error("{set} cannot be resumed from: {what} is {theirs} there, and {ours} now; {remedy}")]
     Other { set: String, what: String, theirs: String, ours: String, remedy: &'static str },
@@ -134,8 +139,8 @@ impl CheckpointError {
     pub fn code(&self) -> u8 {
         match self {
             Self::Output(_) | Self::NotShared { .. } => 5,
-            Self::State { source: ArchiveError::NotFinite, .. } => 4,
-            Self::State { .. } | Self::Other { .. } | Self::AllDamaged { .. } => 6,
+            Self::State { .. } => 4,
+            Self::Length { .. } | Self::Other { .. } | Self::AllDamaged { .. } => 6,
             Self::Comm(_) | Self::Message(_) => 70,
             Self::Agreed(failure) => failure.code,
         }

@@ -30,8 +30,8 @@ impl Restored {
             let mut archive = Archive::reading(bytes);
             visit(*holder, &mut archive);
             let failed = |source| {
-                let whose = format!("{holder:?} in {}", sets::name(self.iteration));
-                CheckpointError::State { iteration: self.iteration, whose, source }
+                let (set, whose) = (sets::name(self.iteration), format!("{holder:?}"));
+                CheckpointError::Length { set, whose, source }
             };
             archive.finish().map_err(failed)?;
         }
@@ -204,12 +204,19 @@ impl Checkpoints {
                 aside.display()
             ));
         }
+        let set = sets::name(manifest.iteration);
         let (theirs, ours) = (&manifest.program_version, crate::system::version());
         if theirs != ours {
-            let set = sets::name(manifest.iteration);
             notices.push(format!(
                 "{set} was written by version {theirs}, this is {ours}: the run goes on, but its numbers may \
                  differ in the last bits from those of one version"
+            ));
+        }
+        let (theirs, ours) = (&manifest.product_kernels, crate::system::product_kernels());
+        if !theirs.is_empty() && theirs != ours {
+            notices.push(format!(
+                "{set} was written on a processor with the products of {theirs}, this one has those of {ours}: \
+                 the run goes on, but its last bits are not those of one kind of processor"
             ));
         }
         Ok(notices)

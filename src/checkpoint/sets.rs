@@ -69,7 +69,8 @@ pub fn keep(folder: &Path, kept: usize) -> Result<(), OutputError> {
     sets[..surplus].iter().try_for_each(|&iteration| remove(folder, iteration))
 }
 
-/// Removes a set: its seal first, so that it is never half a set.
+/// Removes a set: its seal first, so that it is never half a set. What then stays of the folder, as files that
+/// another process on the same NFS client has open, is no set; the next start tries again.
 fn remove(folder: &Path, iteration: u64) -> Result<(), OutputError> {
     let set = folder.join(name(iteration));
     let seal = set.join(MANIFEST);
@@ -78,7 +79,8 @@ fn remove(folder: &Path, iteration: u64) -> Result<(), OutputError> {
         _ => (),
     }
     File::open(&set).and_then(|set| set.sync_all()).map_err(failed(&set))?;
-    fs::remove_dir_all(&set).map_err(failed(&set))
+    let _ = fs::remove_dir_all(&set);
+    Ok(())
 }
 
 /// Puts a set aside that cannot be used, for whoever wants to look at it; its new path.

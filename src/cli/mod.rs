@@ -9,12 +9,17 @@ mod run;
 mod sweep;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
+use crate::comm::launched_first;
 use crate::config::{ConfigError, Count, apply_override, read_file};
 use crate::error::Error;
+
+/// For the message about a wrong command line to be written.
+const WHILE_THE_FIRST_SPEAKS: Duration = Duration::from_millis(500);
 
 /// Distributed bilevel optimization with compressed communication, over MPI.
 #[derive(Parser)]
@@ -86,10 +91,17 @@ fn program_name() -> String {
 /// The program: parses the command line, runs the command and exits with its code.
 pub fn main() -> ! {
     let version: &'static str = crate::system::long_version().leak();
-    let matches = Cli::command().long_version(version).get_matches();
-    let command = match <Cli as clap::FromArgMatches>::from_arg_matches(&matches) {
+    let matches = Cli::command().long_version(version).try_get_matches();
+    let parsed =
+        matches.and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
+    let command = match parsed {
         Ok(cli) => cli.command,
-        Err(error) => error.exit(),
+        Err(error) if launched_first() => error.exit(),
+        Err(error) => {
+            // The first rank says it for all; a launcher ends all when one of them has ended.
+            std::thread::sleep(WHILE_THE_FIRST_SPEAKS);
+            std::process::exit(error.exit_code())
+        }
     };
     let result = match command {
         Command::Run(arguments) => run::main(arguments),
@@ -131,7 +143,7 @@ fn remark<'n>(notices: impl IntoIterator<Item = &'n String>) {
 fn print(text: &str) -> Result<(), Error> {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Stdout(e)),
         _ => Ok(()),
     }
 }

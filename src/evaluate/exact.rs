@@ -148,7 +148,8 @@ impl<F: Scalar> Mean<'_, '_, F> {
         }
     }
 
-    /// By Cholesky; the Hessian is assembled column by column.
+    /// By Cholesky; the Hessian is assembled column by column. The root factorizes it: on another kind of
+    /// processor the last bits would be others, or the answer whether there is a solution.
     fn solve_direct(&mut self, y: &[f64], b: &[f64]) -> Result<Option<Vec<f64>>, NetError> {
         let q = b.len();
         let mut hessian = Array2::zeros((q, q));
@@ -159,9 +160,14 @@ impl<F: Scalar> Mean<'_, '_, F> {
             unit[j] = 0.0;
             hessian.column_mut(j).assign(&ArrayView1::from(&column));
         }
-        let solution = hessian.factorizec_into(UPLO::Lower);
-        let solution = solution.and_then(|factor| factor.solvec(&ArrayView1::from(b)));
-        Ok(solution.ok().map(|v| v.to_vec()).filter(|v| v.iter().all(|v| v.is_finite())))
+        let mut solution = vec![];
+        if self.net.comm().is_root() {
+            let factor = hessian.factorizec_into(UPLO::Lower);
+            let solved = factor.and_then(|factor| factor.solvec(&ArrayView1::from(b)));
+            solution = solved.map_or_else(|_| vec![], |v| v.to_vec());
+        }
+        self.net.values_of_root(&mut solution)?;
+        Ok((solution.len() == q && solution.iter().all(|v| v.is_finite())).then_some(solution))
     }
 
     /// By conjugate gradients.

@@ -78,11 +78,6 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty journal.
-    pub fn create(claim: &Claim) -> Result<Self, LogError> {
-        Self::cut(claim, 0)
-    }
-
     /// The journal of a run that was interrupted, cut to this length. The part that is kept moves to a new
     /// file: a process that still writes to the old one, as it was cut off from this folder, harms nothing.
     pub fn cut(claim: &Claim, bytes: u64) -> Result<Self, LogError> {
@@ -318,7 +313,7 @@ mod tests {
 
     /// Writes the records; the lengths of the file after each.
     fn write(claim: &Claim, records: &[Record]) -> Result<Vec<u64>, LogError> {
-        let mut journal = Journal::create(claim)?;
+        let mut journal = Journal::cut(claim, 0)?;
         let mut ends = vec![];
         for record in records {
             journal.append(record)?;
@@ -359,7 +354,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let (lock, _) = Lock::take(folder.path())?;
         let records = records();
-        let mut cut_off = Journal::create(lock.claim())?;
+        let mut cut_off = Journal::cut(lock.claim(), 0)?;
         cut_off.append(&records[0])?;
         let kept = cut_off.sync()?;
         cut_off.append(&records[1])?;

@@ -266,9 +266,11 @@ impl Log {
     /// Builds the final log and writes summary.json, with the reason if the run did not complete.
     pub fn finish(mut self, status: Status, reason: &str, summary: &Value) -> Result<(), LogError> {
         if let Some(mut row) = self.pending.take() {
-            // A run that failed between a row and its reports.
-            row.ranks = vec![RankReport::default(); self.ranks];
-            row.ranks.iter_mut().for_each(|r| r.seconds = [f32::NAN; PHASES]);
+            // A run that failed between a row and its reports: -1 in the log says that a count is not known.
+            let unknown = u64::MAX;
+            let (wire_bytes_up, wire_bytes_down) = (unknown, unknown);
+            let report = RankReport { wire_bytes_up, wire_bytes_down, seconds: [f32::NAN; PHASES] };
+            row.ranks = vec![report; self.ranks];
             self.journal.append(&Record::Row(row))?;
         }
         self.build(status, reason)?;

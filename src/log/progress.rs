@@ -12,6 +12,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Progress of one run.
 pub struct Progress {
     name: String,
+    begun: u64,
     last: u64,
     bar: Option<ProgressBar>,
     start: Instant,
@@ -20,10 +21,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts at iteration 0 of `last`.
-    pub fn new(name: &str, last: u64) -> Self {
+    /// Begins with `begun` iterations of `last` done by the parts before.
+    pub fn new(name: &str, begun: u64, last: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(last);
+            let bar = ProgressBar::new(last).with_position(begun);
+            bar.reset_eta();
             let template = "{prefix} {bar:30} {pos}/{len} {per_sec} ETA {eta} {msg}";
             bar.set_style(
                 ProgressStyle::with_template(template)
@@ -33,7 +35,8 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Self { name: name.to_owned(), last, bar, start: now, spoken: now, words: String::new() }
+        let (name, words) = (name.to_owned(), String::new());
+        Self { name, begun, last, bar, start: now, spoken: now, words }
     }
 
     /// An evaluation was made.
@@ -53,9 +56,10 @@ impl Progress {
     pub fn at(&mut self, k: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(k);
-        } else if self.spoken.elapsed() >= PAUSE && k > 0 {
+        } else if self.spoken.elapsed() >= PAUSE && k > self.begun {
             self.spoken = Instant::now();
-            let left = self.start.elapsed().div_f64(k as f64).mul_f64((self.last - k) as f64);
+            let each = self.start.elapsed().div_f64((k - self.begun) as f64);
+            let left = each.mul_f64((self.last - k) as f64);
             let percent = 100 * k / self.last;
             let Self { name, last, words, .. } = self;
             let left = HumanDuration(left);

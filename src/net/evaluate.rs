@@ -102,6 +102,19 @@ impl<F: Scalar> Net<'_, F> {
         Ok(())
     }
 
+    /// The root's values on every rank.
+    pub fn values_of_root(&mut self, values: &mut Vec<f64>) -> Result<(), NetError> {
+        self.down.clear();
+        if self.comm.is_root() {
+            self.down.extend_from_slice(bytemuck::cast_slice(values));
+        }
+        self.comm.broadcast(&mut self.down)?;
+        let numbers = self.down.chunks_exact(f64::BYTES).map(bytemuck::pod_read_unaligned::<f64>);
+        values.clear();
+        values.extend(numbers);
+        Ok(())
+    }
+
     /// The values of every rank at the root, in rank order.
     pub fn values_of_ranks(&mut self, mine: &[f64]) -> Result<Option<Vec<Vec<f64>>>, NetError> {
         self.comm.gather(bytemuck::cast_slice(mine), &mut self.inbox)?;

@@ -132,6 +132,22 @@ impl<F: Scalar> Net<'_, F> {
         Ok(())
     }
 
+    /// Ends iteration k before what all ranks then do together: those whose own part in it was the last message
+    /// that they sent learn here if the root found a failure among the messages.
+    pub fn settle(&mut self, k: u64) -> Result<(), NetError> {
+        let envelope = self.envelope(k.into(), 0);
+        self.down.clear();
+        if self.comm.is_root() {
+            envelope.write(&mut self.down);
+        }
+        self.comm.broadcast(&mut self.down)?;
+        self.clock.skip();
+        match envelope.open(&self.down, "the server")?.failed {
+            true => Err(NetError::Elsewhere),
+            false => Ok(()),
+        }
+    }
+
     /// The envelope of a message of this many packets.
     pub(super) fn envelope(&self, round: Round, packets: usize) -> Envelope {
         Envelope {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Options, Resume, agreed};
 use crate::checkpoint::{self, CheckpointError, Checkpoints, Identity, Restored};
-use crate::comm::Comm;
+use crate::comm::{Comm, Messages};
 use crate::config::{Plan, state_config};
 use crate::error::Error;
 use crate::log::{self, Log, LogError, Position, Status};
@@ -67,6 +67,7 @@ pub fn begin(
     }
     let claim = Claim::new(folder, nonce);
     let checkpoints = Checkpoints::new(comm, claim, &options.node, identity)?;
+    let mixed = mixed_processors(comm)?;
     let restored = match is(Found::Part) {
         true => checkpoints.restore(comm, &|log| check_log(folder, log))?,
         false => None,
@@ -75,10 +76,29 @@ pub fn begin(
         let ranks = comm.ranks();
         let resume = options.resume;
         let (log, before) = open_log(&lock, plan, ranks, restored.as_ref(), resume, &mut notices)?;
+        notices.extend(mixed);
         Ok(Root { lock, log, before, notices })
     });
     let root = agreed(comm, root.transpose())?;
     Ok(Some(Begun { checkpoints, restored, root }))
+}
+
+/// What the user is to know if the ranks' processors get different matrix products; at the root.
+fn mixed_processors(comm: &mut dyn Comm) -> Result<Option<String>, Error> {
+    let mut names = Messages::default();
+    comm.gather(crate::system::product_kernels().as_bytes(), &mut names)?;
+    Ok(if comm.is_root() { words_of_mix(names.messages()) } else { None })
+}
+
+fn words_of_mix<'n>(names: impl Iterator<Item = &'n [u8]>) -> Option<String> {
+    let mut names = names.map(String::from_utf8_lossy);
+    let first = names.next()?;
+    let (rank, other) = names.enumerate().find(|(_, name)| *name != first)?;
+    Some(format!(
+        "rank {} multiplies matrices by {other}, rank 0 by {first}: the last bits of this run depend on which \
+         rank hosts a worker; start all ranks on one kind of processor if they matter",
+        rank + 1
+    ))
 }
 
 fn take(plan: &Plan, folder: &Path, resume: Resume) -> Result<(Lock, Vec<String>, Found), Error> {
@@ -171,4 +191,17 @@ fn open_log(
     let position: Position =
         position.map_err(|error| CheckpointError::Message(error.to_string()))?;
     Ok((Log::resume(claim, plan, ranks, &position)?, position.wall_time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words_of_mix;
+
+    #[test]
+    fn the_first_rank_with_other_products_is_named() {
+        let words = |names: &[&'static str]| words_of_mix(names.iter().map(|name| name.as_bytes()));
+        assert_eq!(words(&["A", "A", "A"]), None);
+        let said = words(&["A", "A", "B", "C"]).expect("a note");
+        assert!(said.contains("rank 2") && said.contains("by B, rank 0 by A"), "{said}");
+    }
 }

@@ -89,7 +89,8 @@ impl<'r, F: Scalar> Part<'r, F> {
         let net = Net::new(comm, setting, links);
         let iteration = Arc::new(AtomicU64::new(0));
         let watched = Watched { pulse: net.clock.pulse(), iteration: iteration.clone(), rank };
-        let watchdog = Watchdog::start(watched, plan.watchdog_seconds, end_the_job)?;
+        let watchdog = Watchdog::start(watched, plan.watchdog_seconds, end_the_job);
+        let watchdog = watchdog.map_err(Error::Thread)?;
         let mut part = Self {
             plan,
             options,
@@ -129,7 +130,7 @@ impl<'r, F: Scalar> Part<'r, F> {
             self.observed = true;
         }
         let Some(root) = root else { return Ok(()) };
-        let progress = Progress::new(&self.plan.name, self.plan.iterations);
+        let progress = Progress::new(&self.plan.name, self.done, self.plan.iterations);
         root.notices.iter().for_each(|notice| progress.note(notice));
         self.before = root.before;
         let stop_file = root.lock.claim().folder().join("STOP");
@@ -189,6 +190,7 @@ impl<'r, F: Scalar> Part<'r, F> {
     /// Does what all ranks know to be wanted.
     fn heed(&mut self, wishes: Wishes) -> Result<(), Error> {
         if wishes != Wishes::default() {
+            self.net.settle(self.done)?;
             if wishes.stop.is_some() {
                 self.links = self.net.link_bytes()?;
             }
@@ -197,7 +199,9 @@ impl<'r, F: Scalar> Part<'r, F> {
         let Some(reason) = wishes.stop else { return Ok(()) };
         if let (StopReason::StopFile, Some(observer)) = (reason, &self.observer) {
             // Whoever started the run again would find it stopped again.
-            observer.schedule.remove_stop_file()?;
+            if let Some(note) = observer.schedule.remove_stop_file() {
+                observer.progress.note(&note);
+            }
         }
         Err(Error::Stopped { reason, done: self.done, last: self.plan.iterations })
     }

@@ -1,5 +1,6 @@
 //! When the root wants a checkpoint or a stop.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,9 +94,16 @@ impl Schedule {
         self.stretched && !std::mem::replace(&mut self.said, true)
     }
 
-    /// The file that asks for a stop has done its work.
-    pub fn remove_stop_file(&self) -> std::io::Result<()> {
-        std::fs::remove_file(&self.stop_file)
+    /// The file that asks for a stop has done its work; what the user is to know if it stays.
+    pub fn remove_stop_file(&self) -> Option<String> {
+        match std::fs::remove_file(&self.stop_file) {
+            Ok(()) => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(format!(
+                "{} cannot be removed: {error}; remove it, or the run will stop again when it is resumed",
+                self.stop_file.display()
+            )),
+        }
     }
 
     fn is_save_due(&mut self, now: Duration, next: u64) -> bool {

@@ -36,9 +36,6 @@ pub trait Lane: Copy {
 
     /// The next number below a positive one.
     fn below(self) -> Self;
-
-    /// The next number above a positive one.
-    fn above(self) -> Self;
 }
 
 macro_rules! lane {
@@ -86,10 +83,6 @@ macro_rules! lane {
 
             fn below(self) -> Self {
                 self.next_down()
-            }
-
-            fn above(self) -> Self {
-                self.next_up()
             }
         }
     };

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import StudyError
 from ..summary import LAST_EVALUATIONS
 from .entries import Entry, axis_keys, read_entries
+from .options import check_options
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 _KEYS = {"title", "text", "base", "set", "list", "grid", "ranks", "tune", "final", "report"}
@@ -106,6 +107,9 @@ def read_study(path: Path) -> Study:
         scale=_scale(path, content.get("report", {}), [entry.label for entry in entries]),
     )
     _check_tuned(study)
+    keys = {key for entry in entries for key in entry.settings}
+    keys |= axis_keys(study.grid) | axis_keys(study.final.grid)
+    check_options(path, study.report, study.name, keys)
     return study
 
 

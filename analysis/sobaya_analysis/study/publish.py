@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NoReturn
 
-from ..errors import StudyError
-from ..output import check_folder, write_all
-from ..sweep.command import add_choices, choices_of, files_of
+from ..output import check_folder, write_all, write_report
+from ..sweep.command import files_of
 from ..sweep.experiment import Experiment, experiment
 from ..sweep.model import Sweep, check_ended, read_sweep
 from ..sweep.page import chapter
-from ..sweep.part import Choices
 from .entries import axis_keys, label_of
 from .model import Study
+from .options import choices as choices_of
 from .page import EMBEDDED, Content, page
 from .sweeps import final_sweep, json_text
 from .tuning import choose, steps_csv
 
 LARGEST = 3_000_000
 """Bytes of a study's folder, which is committed."""
-
-
-class _Options(ArgumentParser):
-    """Says which study has options that cannot be used."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(add_help=False)
-        self.path = path
-
-    def error(self, message: str) -> NoReturn:
-        raise StudyError(self.path, f"report: {message}")
 
 
 def publish(
@@ -59,13 +45,13 @@ def publish(
             check_ended(sweep, member, "run the sweep again, or pass --skip-bad to do without it")
     found = _experiment(study, sweep)
     choices = choose(study, tuning) if tuning is not None else []
-    one = chapter("", found, _choices(study, found))
+    one = chapter("", found, choices_of(study.path, study.report, found))
     files = files_of([one])
     if choices:
         files["steps.csv"] = steps_csv(choices).encode()
     settings = [choice.settings for choice in choices] if tuning is not None else None
     files["final.json"] = json_text(final_sweep(study, settings)).encode()
-    write_all(final / "report", files)
+    write_report(final / "report", files)
     files = fitting(files, [p.name for part in one.parts for p in part.pictures[EMBEDDED:]])
     runs = [m.run for m in tuning.members if m.run is not None] if tuning is not None else []
     content = Content(study, command, found, one.parts, choices, runs, files.keys(), source)
@@ -107,9 +93,3 @@ def _experiment(study: Study, sweep: Sweep) -> Experiment:
     varied = axis_keys(study.final.grid)
     tuned = axis_keys(study.tuning.grid) - varied if study.tuning else set()
     return experiment(sweep, names, tuned, study.scale)
-
-
-def _choices(study: Study, found: Experiment) -> Choices:
-    options = _Options(study.path)
-    add_choices(options)
-    return choices_of(options.parse_args(list(study.report)), [found])

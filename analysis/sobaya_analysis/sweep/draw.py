@@ -18,6 +18,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from ..curves import SMALLEST
 from ..markup import human_bytes
 from ..theme import Style, algorithm_style, style_of
 from .experiment import Cell
@@ -179,7 +180,7 @@ def limits_of(bands: Sequence[Band], may_be_log: bool) -> tuple[float, float, bo
     if not ends:
         return 0.0, 1.0, False
     low, high = min(ends), max(ends)
-    if may_be_log and low > 0 and high / low > _LOG_SPAN:
+    if may_be_log and low > SMALLEST and high / low > _LOG_SPAN:
         factor = max((high / low) ** 0.06, 1.1)
         return low / factor, high * factor, True
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0

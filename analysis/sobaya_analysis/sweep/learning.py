@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..curves import METRICS, Metric
+from ..curves import METRICS, Metric, is_shown
 from ..figures import overview
 from ..group import Section
 from ..runs import Run
@@ -28,7 +28,7 @@ def curves_of(runs: Sequence[Run]) -> tuple[Metric, ...]:
     return tuple(
         metric
         for metric in METRICS
-        if any(np.count_nonzero(np.isfinite(getattr(run, metric.column))) > 1 for run in runs)
+        if any(np.count_nonzero(is_shown(getattr(run, metric.column))) > 1 for run in runs)
     )
 
 

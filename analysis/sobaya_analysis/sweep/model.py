@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from ..curves import is_shown
 from ..errors import EmptyLogError, LogError, SweepError
 from ..runs import LOG_NAME, Run, load_run
 
 SWEEP_NAME = "sweep.json"
-COMPLETED, DIVERGED, FAILED, RUNNING, MISSING = (
+COMPLETED, DIVERGED, FAILED, STOPPED, RUNNING, MISSING = (
     "completed",
     "diverged",
     "failed",
+    "stopped",
     "running",
     "missing",
 )
-STATES = (COMPLETED, DIVERGED, FAILED, RUNNING, MISSING)
+STATES = (COMPLETED, DIVERGED, FAILED, STOPPED, RUNNING, MISSING)
 _NUMERICAL = 4
 """Exit code of a run whose numbers have left the finite ones."""
 PHASES = ("compute", "compress", "communicate", "wait", "server")
@@ -111,7 +113,7 @@ def _member(
     state = FAILED if bad else state_of(run)
     reason = run.stop_reason if run else ""
     failure = _if_written(folder / "failure.json")
-    if failure and state in (MISSING, RUNNING, FAILED):
+    if failure and state in (MISSING, RUNNING, STOPPED, FAILED):
         state = DIVERGED if failure.get("code") == _NUMERICAL else FAILED
         reason = str(failure.get("stderr", ""))
     return Member(folder.name, settings, config, state, run, _seconds(folder), reason)
@@ -149,15 +151,15 @@ def state_of(run: Run | None) -> str:
         return DIVERGED if numerical else FAILED
     if run.status == "completed":
         return DIVERGED if _left_the_finite(run) else COMPLETED
-    return RUNNING
+    return STOPPED if run.status == "stopped" else RUNNING
 
 
 def _left_the_finite(run: Run) -> bool:
-    """Whether the last of what was evaluated is infinite, or the last loss is no number."""
+    """Whether the last norm is infinite or as good as that, or the last loss is, or no number."""
     norm = run.hypergradient_norm[~np.isnan(run.hypergradient_norm)]
-    known = np.isfinite(run.upper_loss)
+    known = is_shown(run.upper_loss)
     lost = len(known) > 1 and bool(known.any()) and not known[-1]
-    return lost or (len(norm) > 0 and not np.isfinite(norm[-1]))
+    return lost or (len(norm) > 0 and not is_shown(norm[-1:]).any())
 
 
 def _object(path: Path) -> dict[str, Any]:

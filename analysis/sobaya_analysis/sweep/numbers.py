@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..curves import BAND, row_of
+from ..curves import BAND, is_shown, row_of
 from ..runs import Floats, Run
 from ..summary import LAST_EVALUATIONS
 from .experiment import Cell
@@ -89,18 +89,22 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def visible_measures(
     cells: Sequence[Cell], among: Sequence[Measure] = MEASURES
 ) -> tuple[Measure, ...]:
-    """Measures of which any run has a finite value."""
+    """Measures of which any run has a value that can be shown."""
     runs = [run for cell in cells for run in cell.runs]
     return tuple(
         measure
         for measure in among
-        if any(np.isfinite(getattr(run, measure.column)).any() for run in runs)
+        if any(is_shown(getattr(run, measure.column)).any() for run in runs)
     )
 
 
 def values_at(run: Run, measure: Measure) -> Floats:
-    """Shape (E,): the measure at each evaluation, accuracies in percent."""
+    """Shape (E,): the measure at each evaluation, accuracies in percent.
+
+    What is too large to be shown is infinite.
+    """
     values: Floats = getattr(run, measure.column)
+    values = np.where(is_shown(values) | np.isnan(values), values, np.copysign(np.inf, values))
     return 100.0 * values if measure.percent else values
 
 
@@ -121,6 +125,19 @@ def final(member: Member, measure: Measure) -> float | None:
 def final_band(cell: Cell, measure: Measure) -> Band | None:
     """Band of the final values over the seeds of a cell."""
     return band(final(member, measure) for member in cell.members)
+
+
+def start(member: Member, measure: Measure) -> float | None:
+    """The measure before the first iteration, None if it was not evaluated there."""
+    if member.run is None or not np.any(member.run.eval_iteration[:1] == 0):
+        return None
+    value = float(values_at(member.run, measure)[0])
+    return value if math.isfinite(value) else None
+
+
+def start_band(cell: Cell, measure: Measure) -> Band | None:
+    """Band of the values before the first iteration over the seeds of a cell."""
+    return band(start(member, measure) for member in cell.members)
 
 
 def score(cell: Cell, measure: Measure) -> float:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..curves import is_shown
 from ..figures import rendered
 from ..theme import Style
 from .draw import (
@@ -65,7 +66,7 @@ def noise_floor(member: Member) -> float | None:
         return None
     norm = member.run.hypergradient_norm
     last = norm[len(norm) // 2 :]
-    last = last[np.isfinite(last)]
+    last = last[is_shown(last)]
     return float(np.sqrt(np.mean(last**2))) if len(last) else None
 
 

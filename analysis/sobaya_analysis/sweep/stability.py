@@ -40,7 +40,7 @@ from .experiment import (
 from .heatmap import short
 from .labels import RATIO, VARIABLES, features
 from .model import COMPLETED, DIVERGED, Member
-from .numbers import Measure, band, final_band, values_at
+from .numbers import Measure, band, final_band, start_band
 from .part import Choices, Part, Picture, Table
 
 _HOLLOW = "hollow: no larger one tried"
@@ -81,20 +81,12 @@ def trains(cell: Cell, measure: Measure, best: float, margin: float) -> bool:
     found = final_band(cell, measure)
     if found is None or not math.isfinite(found.median):
         return False
-    start = band(_start(member, measure) for member in cell.members)
+    start = start_band(cell, measure)
     better = start is None or measure.sign * (found.median - start.median) > 0
     if measure.percent:
         return better and found.median >= best - margin
     fallen = band(_descent(member) for member in cell.members)
     return better and fallen is not None and fallen.median < 0
-
-
-def _start(member: Member, measure: Measure) -> float | None:
-    """The measure before the first iteration, None if it was not evaluated there."""
-    if member.run is None or not np.any(member.run.eval_iteration[:1] == 0):
-        return None
-    value = float(values_at(member.run, measure)[0])
-    return value if math.isfinite(value) else None
 
 
 def _descent(member: Member) -> float | None:

@@ -14,7 +14,7 @@ from ..theme import algorithm_style
 from . import text
 from .draw import GREY, byte_ticks, row_figure, row_note
 from .experiment import Cell, Experiment, merged_steps, reference
-from .numbers import Band, Measure, band, bytes_for_value, final_band, score
+from .numbers import Band, Measure, band, bytes_for_value, final_band, score, start_band
 from .part import Choices, Part, Picture, Table
 
 POINTS_BELOW = 1.0
@@ -47,11 +47,14 @@ def default_target(cell: Cell, cells: Sequence[Cell], measure: Measure) -> float
 
 
 def rows(cells: Sequence[Cell], measure: Measure, given: float | None) -> list[Row]:
-    """Bytes to the target, given or by default, of all cells with a run that has ended."""
+    """Bytes to the target, given or by default, of all cells with a run that has ended.
+
+    A default that a cell begins with says nothing of it: such cells are left out.
+    """
     found = []
     for cell in cells:
         target = default_target(cell, cells, measure) if given is None else given
-        if target is None:
+        if target is None or (given is None and _begins_with(cell, target, measure)):
             continue
         sizes = [bytes_for_value(member, measure, target) for member in cell.members]
         known = [size for size in sizes if size is not None]
@@ -59,6 +62,12 @@ def rows(cells: Sequence[Cell], measure: Measure, given: float | None) -> list[R
         if spread is not None:
             found.append(Row(cell, target, spread, sum(math.isfinite(size) for size in known)))
     return found
+
+
+def _begins_with(cell: Cell, target: float, measure: Measure) -> bool:
+    """Whether the median seed has reached the target before its first iteration."""
+    start = start_band(cell, measure)
+    return start is not None and measure.sign * (start.median - target) >= 0
 
 
 def parts(experiment: Experiment, measure: Measure | None, choices: Choices) -> list[Part]:
