@@ -1,9 +1,9 @@
 //! Sweeps: many runs from one file, each in a folder that is named by its config's hash.
 //!
 //! `file.rs` reads the sweep file, `plan.rs` makes its members, `record.rs` says which sweep a folder holds,
-//! `folder.rs` how far a member is and `origin.rs` what made it, `standing.rs` tells those that are to be run from those that are kept, `runner.rs`
-//! runs them as children (`child.rs`) and heeds `signals.rs`, `slurm.rs` has them run by job arrays, `status.rs` and `collect.rs` say
-//! what came out.
+//! `folder.rs` how far a member is and `origin.rs` what made it, `standing.rs` tells those that are to be run
+//! from those that are kept, `runner.rs` runs them as children (`child.rs`) and heeds `signals.rs`, `slurm.rs`
+//! has them run by job arrays, `status.rs` and `collect.rs` say what came out.
 //!
 //! ```text
 //! DIR/sweep.json      name and members: hash, settings, config      DIR/lock   held while it runs
