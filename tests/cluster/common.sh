@@ -136,7 +136,10 @@ processes_of() { # FOLDER
 none_left() { [[ -z $(processes_of "$1") ]]; }
 
 slurm_up() { # NODES CPUS [--on-hosts]
-    "$root/jobs/cluster/slurm-up.sh" "$work/slurm" "$@" > /dev/null
+    if ! "$root/jobs/cluster/slurm-up.sh" "$work/slurm" "$@" > /dev/null; then
+        [[ $short == no ]] || fail 77 "skipped: a Slurm does not start here"
+        fail 1 "a Slurm does not start here"
+    fi
     # shellcheck source=/dev/null
     source "$work/slurm/env.sh"
 }
